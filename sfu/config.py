@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one typed tree of settings: defaults < TOML file < environment < flags.
+
+A setting has one name everywhere: `http_port` in the file, `SFU_HTTP_PORT` in the environment, `--http-port` as a flag.
+An error names the setting as it was written there, the value, and what is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+ENVIRONMENT_PREFIX: Final = "SFU_"
+
+# RFC 7518, section 3.2: a key for HS256 has at least as many bits as the hash.
+MIN_SECRET_BYTES: Final = 32
+
+# Beyond this a machine would sooner run out of ports for its neighbours than of cores.
+MAX_WORKERS: Final = 64
+MAX_GRACE_SECONDS: Final = 3600.0
+
+KEY_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+PORT_ALLOWED: Final = "a whole number from 0 to 65535 (0: the system chooses)"
+ANNOUNCE_ALLOWED: Final = "IP addresses that clients reach this server at; in the environment separated by commas"
+HOST_ALLOWED: Final = "an IPv4 or IPv6 address of this machine, such as 127.0.0.1 or ::"
+
+
+class ConfigError(Exception):
+    """The settings do not make sense. Each problem is one line that can be shown to the operator as it is."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems: Final = tuple(problems)
+
+
+def _allowed(text: str) -> dict[str, Any]:
+    return {"allowed": text}
+
+
+class Settings(BaseModel):
+    """What `sfu serve` runs with. Make it with `load`: an error has to say which source it means."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    dev: bool = Field(False, json_schema_extra=_allowed("true or false"))
+    """Open to everyone: the test page, and joins without tokens. For one's own machine."""
+    http_host: str | None = Field(None, json_schema_extra=_allowed(HOST_ALLOWED))
+    """Where the page, the websocket and the metrics are. None: loopback with `dev`, else all addresses."""
+    http_port: int = Field(8080, ge=0, le=65535, json_schema_extra=_allowed(PORT_ALLOWED))
+    udp_host: str | None = Field(None, json_schema_extra=_allowed(HOST_ALLOWED))
+    """Where media is received. None: all addresses of both families."""
+    udp_port: int = Field(7882, ge=0, le=65535, json_schema_extra=_allowed(PORT_ALLOWED))
+    """Of the first worker; the others take the ports above it."""
+    announce_ip: tuple[str, ...] = Field((), json_schema_extra=_allowed(ANNOUNCE_ALLOWED))
+    """Addresses that clients are told instead of this machine's own: for a server behind NAT."""
+    workers: int = Field(1, ge=1, le=MAX_WORKERS, json_schema_extra=_allowed(f"a whole number from 1 to {MAX_WORKERS}"))
+    """Native threads that forward media. Each has its own UDP port and its own rooms."""
+    keys: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        json_schema_extra=_allowed(
+            f"key ids with secrets of at least {MIN_SECRET_BYTES} bytes: a [keys] table in the file, "
+            "or SFU_KEYS='id: secret, id2: secret2'"
+        ),
+    )
+    """Who may sign access tokens."""
+    grace_seconds: float = Field(
+        5.0, ge=0, le=MAX_GRACE_SECONDS, json_schema_extra=_allowed(f"seconds from 0 to {MAX_GRACE_SECONDS:.0f}")
+    )
+    """How long a stop may take, from the signal to the end of the process."""
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", json_schema_extra=_allowed("debug, info, warning or error")
+    )
+
+    @field_validator("http_host", "udp_host")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        return None if value is None else str(ipaddress.ip_address(value))
+
+    @field_validator("announce_ip", mode="before")
+    @classmethod
+    def _split_addresses(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part for part in re.split(r"[,\s]+", value) if part)
+        return value
+
+    @field_validator("announce_ip")
+    @classmethod
+    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ipaddress.ip_address(text)) for text in value)
+
+    @field_validator("keys", mode="before")
+    @classmethod
+    def _parse_keys(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        keys: dict[str, str] = {}
+        for entry in re.split(r"[,\n]+", value):
+            key_id, colon, secret = entry.partition(":")
+            if entry.strip():
+                if not colon:
+                    raise ValueError("an entry without a colon")
+                keys[key_id.strip()] = secret.strip()
+        return keys
+
+    @field_validator("keys")
+    @classmethod
+    def _keys_are_strong(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for key_id, secret in value.items():
+            if not KEY_ID.fullmatch(key_id):
+                raise ValueError(f"the key id {key_id!r} has characters other than letters, digits, '_', '.' and '-'")
+            size = len(secret.get_secret_value().encode())
+            if size < MIN_SECRET_BYTES:
+                raise ValueError(f"the secret of key {key_id!r} has only {size} bytes")
+        return value
+
+    @property
+    def udp_ports(self) -> tuple[int, ...]:
+        """The port to bind for each worker."""
+        if self.udp_port == 0:
+            return (0,) * self.workers
+        return tuple(self.udp_port + index for index in range(self.workers))
+
+
+def load(
+    flags: Mapping[str, object], file: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Settings:
+    """Settings from all sources, or `ConfigError`. `flags` holds what was given; `file` falls back to SFU_CONFIG."""
+    environment = os.environ if environment is None else environment
+    if file is None and environment.get(f"{ENVIRONMENT_PREFIX}CONFIG"):
+        file = Path(environment[f"{ENVIRONMENT_PREFIX}CONFIG"])
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    problems: list[str] = []
+    if file is not None:
+        for name, value in _read_file(file).items():
+            if name in Settings.model_fields:
+                values[name], origins[name] = value, f"{name} in {file}"
+            else:
+                problems.append(f"{name} in {file} is not a setting{_did_you_mean(name)}")
+    for name in Settings.model_fields:
+        variable = ENVIRONMENT_PREFIX + name.upper()
+        if environment.get(variable):
+            values[name], origins[name] = environment[variable], variable
+    for name, value in flags.items():
+        values[name], origins[name] = value, "--" + name.replace("_", "-")
+    try:
+        settings = Settings(**values)  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems += [_describe(detail, values, origins) for detail in error.errors(include_url=False)]
+    if problems:
+        raise ConfigError(problems)
+    _check_together(settings, origins)
+    return settings
+
+
+def _read_file(file: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError([f"the settings file {file} cannot be read: {error.strerror or error}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"the settings file {file} is not TOML: {error}"]) from None
+
+
+def _check_together(settings: Settings, origins: Mapping[str, str]) -> None:
+    problems = []
+    if settings.udp_ports[-1] > 65535:
+        problems.append(
+            f"{origins['udp_port']} = {settings.udp_port} is not allowed with {settings.workers} workers, "
+            f"each of which takes the next port up; allowed: at most {65536 - settings.workers}"
+        )
+    if not settings.dev and not settings.keys:
+        problems.append(
+            "no keys are configured, so nobody could join: set SFU_KEYS='id: secret' or a [keys] table in the settings "
+            f"file (secrets of at least {MIN_SECRET_BYTES} bytes), or let everyone in on your own machine with --dev"
+        )
+    if problems:
+        raise ConfigError(problems)
+
+
+def _describe(detail: ErrorDetails, values: Mapping[str, object], origins: Mapping[str, str]) -> str:
+    name = str(detail["loc"][0])
+    if name not in Settings.model_fields:
+        return f"{origins.get(name, name)} is not a setting{_did_you_mean(name)}"
+    extra = Settings.model_fields[name].json_schema_extra
+    allowed = extra["allowed"] if isinstance(extra, dict) else ""
+    # A secret must not end up in a log, and with keys any part of the value may be one.
+    shown = "" if name == "keys" else f" = {values.get(name)!r}"
+    reason = f" ({detail['ctx']['error']})" if detail["type"] == "value_error" and name == "keys" else ""
+    return f"{origins.get(name, name)}{shown} is not allowed{reason}; allowed: {allowed}"
+
+
+def _did_you_mean(name: str) -> str:
+    close = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; settings are: {', '.join(Settings.model_fields)}"

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Python tells the engine: a list of commands, built with the GIL and without the lock, applied the other way round."""
+from libc.stdint cimport int64_t, uint32_t
+from sfu.engine.tables cimport RouterState
+
+cdef struct Command:
+    int kind
+    uint32_t handle           # of the object the command is about
+    uint32_t other            # of a second one
+    int first
+    int second
+    void *object              # prepared; the router takes it over, or it is freed
+    void *second_object
+
+cdef class HandlePool:
+    cdef list _free
+    cdef list _generations
+    cdef set _live
+    cdef uint32_t take(self) except 0
+    cdef bint release(self, uint32_t handle)
+
+cdef class Commands:
+    cdef Command *_items
+    cdef uint32_t _count
+    cdef uint32_t _capacity
+    cdef bytes _ufrag_prefix
+    cdef HandlePool _transports
+    cdef HandlePool _tracks
+    cdef HandlePool _forwarders
+    cdef dict _children       # transport → ("track" | "forwarder", handle)
+    cdef dict _parents        # ("track" | "forwarder", handle) → transport
+    cdef Command *_append(self, int kind, uint32_t handle) except NULL
+    cdef void apply(self, RouterState *s, int64_t now_us) noexcept nogil

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Outgoing datagrams; see `egress.pxd`."""
+from libc.stdint cimport uint8_t, uint32_t
+from libc.stdlib cimport free, malloc
+from sfu.engine.address cimport EgressPacket, Path
+from sfu.engine.drops cimport DROP_EGRESS_FULL, DROP_PROTECT_FAILED
+from sfu.engine.srtp cimport SRTP_OK, srtcp_protect, srtp_protect
+from sfu.engine.tables cimport EGRESS_BUFFER, EGRESS_CAPACITY, Egress, RouterState, Transport
+
+
+cdef int egress_open(Egress *egress) noexcept nogil:
+    egress.count = 0
+    egress.done = 0
+    egress.buffers = <uint8_t *>malloc(EGRESS_CAPACITY * EGRESS_BUFFER)
+    return 0 if egress.buffers != NULL else -1
+
+
+cdef void egress_close(Egress *egress) noexcept nogil:
+    free(egress.buffers)
+    egress.buffers = NULL
+
+
+cdef bint egress_has_room(const Egress *egress, uint32_t packets) noexcept nogil:
+    return egress.count + packets <= EGRESS_CAPACITY
+
+
+cdef uint8_t *egress_buffer(RouterState *s) noexcept nogil:
+    """The buffer that the next egress_commit will send; using it without a commit is allowed."""
+    if s.egress.count >= EGRESS_CAPACITY:
+        s.drops[DROP_EGRESS_FULL] += 1
+        return NULL
+    return s.egress.buffers + <size_t>s.egress.count * EGRESS_BUFFER
+
+
+cdef void egress_commit(RouterState *s, Transport *t, const Path *path, uint32_t size) noexcept nogil:
+    cdef EgressPacket *packet = &s.egress.packets[s.egress.count]
+    packet.data = s.egress.buffers + <size_t>s.egress.count * EGRESS_BUFFER
+    packet.size = <unsigned short>size
+    packet.transport = t.handle if t != NULL else 0
+    packet.path = path[0]
+    s.egress.count += 1
+    s.sent_packets += 1
+    s.sent_bytes += size
+    if t != NULL:
+        t.packets_sent += 1
+        t.bytes_sent += size
+
+
+cdef const Path *selected_path(const Transport *t) noexcept nogil:
+    return &t.paths[t.selected].path
+
+
+cdef bint transport_ready(const Transport *t) noexcept nogil:
+    """Whether media can be sent: keys are there, and an address that ICE has authenticated."""
+    return t.send_srtp != NULL and t.selected >= 0
+
+
+cdef bint egress_rtp(RouterState *s, Transport *t, uint8_t *packet, uint32_t size) noexcept nogil:
+    """Protect and queue the packet that lies in the current egress buffer."""
+    if srtp_protect(t.send_srtp, packet, &size) != SRTP_OK:
+        s.drops[DROP_PROTECT_FAILED] += 1
+        return False
+    egress_commit(s, t, selected_path(t), size)
+    return True
+
+
+cdef bint egress_rtcp(RouterState *s, Transport *t, uint8_t *packet, uint32_t size) noexcept nogil:
+    """Like egress_rtp, for a compound RTCP packet."""
+    if srtcp_protect(t.send_srtp, packet, &size) != SRTP_OK:
+        s.drops[DROP_PROTECT_FAILED] += 1
+        return False
+    egress_commit(s, t, selected_path(t), size)
+    s.rtcp_sent += 1
+    return True

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fan-out: the resumable queue from stored packets to receivers, audio first.
+
+A track's waiting packets form jobs: receivers outer, packets inner, so that one receiver's packets leave side by side.
+A job stops whenever the slice is over and goes on where it stopped; after a quantum the next track has its turn, so that a
+keyframe to a thousand receivers delays nobody else.
+"""
+from libc.stdint cimport int64_t, uint32_t
+from sfu.engine.history cimport Packet
+from sfu.engine.tables cimport Forwarder, RouterState, Source, Track
+
+cdef void fanout_add(RouterState *s, Source *source, const Packet *packet) noexcept nogil
+cdef uint32_t fanout_run(RouterState *s, uint32_t budget, int64_t now_us) noexcept nogil
+cdef bint fanout_waiting(const RouterState *s) noexcept nogil
+cdef void fanout_forget(RouterState *s, Track *track) noexcept nogil

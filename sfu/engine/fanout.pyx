@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resumable fan-out; see `fanout.pxd`."""
+from libc.stdint cimport int64_t, uint32_t
+from sfu.engine cimport drops
+from sfu.engine.forwarder cimport forward_packet
+from sfu.engine.history cimport Packet, history_get
+from sfu.engine.tables cimport EGRESS_FANOUT, PENDING_PACKETS, Forwarder, Pending, RouterState, Source, Track
+from sfu.engine.tracks cimport track_compact
+
+cdef enum:
+    QUANTUM = 64               # (packet, receiver) pairs of one track before another has its turn
+    JOB_PACKETS = 64           # packets of one job: one receiver's share always fits the rest of the egress batch
+
+
+cdef void fanout_add(RouterState *s, Source *source, const Packet *packet) noexcept nogil:
+    """Let `packet`, stored in its source's history, go to all receivers of its track."""
+    cdef Track *track = source.track
+    cdef Pending *pending
+    if track.live_forwarders == 0:
+        s.drops[drops.DROP_NO_RECEIVER] += 1
+        return
+    if track.pending_tail - track.pending_head == PENDING_PACKETS:
+        s.drops[drops.DROP_FANOUT_FULL] += 1
+        return
+    pending = &track.pending[track.pending_tail & (PENDING_PACKETS - 1)]
+    pending.generation = source.generation
+    pending.layer = <unsigned char>source.layer
+    pending.sequence = packet.sequence
+    track.pending_tail += 1
+    s.media_received += 1
+    if not track.queued:
+        enqueue(s, track)
+
+
+cdef void enqueue(RouterState *s, Track *track) noexcept nogil:
+    track.queued = True
+    track.next_in_queue = NULL
+    if track.video:
+        if s.video_tail != NULL:
+            s.video_tail.next_in_queue = track
+        else:
+            s.video_head = track
+        s.video_tail = track
+    else:
+        if s.queue_tail != NULL:
+            s.queue_tail.next_in_queue = track
+        else:
+            s.queue_head = track
+        s.queue_tail = track
+
+
+cdef Track *dequeue(RouterState *s) noexcept nogil:
+    cdef Track *track = s.queue_head
+    if track != NULL:
+        s.queue_head = track.next_in_queue
+        if s.queue_head == NULL:
+            s.queue_tail = NULL
+    else:
+        track = s.video_head
+        if track == NULL:
+            return NULL
+        s.video_head = track.next_in_queue
+        if s.video_head == NULL:
+            s.video_tail = NULL
+    track.queued = False
+    return track
+
+
+cdef bint fanout_waiting(const RouterState *s) noexcept nogil:
+    return s.queue_head != NULL or s.video_head != NULL
+
+
+cdef uint32_t fanout_run(RouterState *s, uint32_t budget, int64_t now_us) noexcept nogil:
+    """Work off up to `budget` (packet, receiver) pairs while the egress batch has room. Returns the pairs done."""
+    cdef uint32_t done = 0
+    cdef uint32_t quantum
+    cdef Track *track
+    while done < budget and s.egress.count < EGRESS_FANOUT:
+        track = dequeue(s)
+        if track == NULL:
+            break
+        quantum = budget - done if budget - done < QUANTUM else QUANTUM
+        done += run_track(s, track, quantum, now_us)
+        if track.pending_head != track.pending_tail:
+            enqueue(s, track)
+    return done
+
+
+cdef uint32_t run_track(RouterState *s, Track *track, uint32_t quantum, int64_t now_us) noexcept nogil:
+    """Continue the track's job for about `quantum` pairs: whole receivers, so that a burst stays together."""
+    cdef uint32_t done = 0
+    cdef uint32_t at
+    cdef Forwarder *f
+    if track.pending_job == track.pending_head:
+        track_compact(track)
+        track.pending_job = track.pending_tail
+        if track.pending_job - track.pending_head > JOB_PACKETS:
+            track.pending_job = track.pending_head + JOB_PACKETS
+        track.job_receiver = 0
+    while track.job_receiver < track.forwarder_count:
+        if done >= quantum or s.egress.count >= EGRESS_FANOUT:
+            return done if done else 1
+        f = track.forwarders[track.job_receiver]
+        track.job_receiver += 1
+        if f == NULL:
+            continue
+        at = track.pending_head
+        while at != track.pending_job:
+            offer(s, track, f, &track.pending[at & (PENDING_PACKETS - 1)], now_us)
+            at += 1
+            done += 1
+    track.pending_head = track.pending_job
+    return done if done else 1
+
+
+cdef inline void offer(RouterState *s, Track *track, Forwarder *f, const Pending *pending, int64_t now_us) noexcept nogil:
+    cdef Source *source = track.layers[pending.layer].source
+    cdef Packet *packet
+    if source == NULL or source.generation != pending.generation:
+        s.drops[drops.DROP_LATE] += 1
+        return
+    packet = history_get(&source.history, pending.sequence)
+    if packet == NULL:
+        s.drops[drops.DROP_TOO_OLD] += 1
+        return
+    forward_packet(s, f, source, packet, now_us)
+
+
+cdef void fanout_forget(RouterState *s, Track *track) noexcept nogil:
+    """Take a track that is about to go out of the run queue."""
+    cdef Track *at
+    cdef Track *before = NULL
+    if not track.queued:
+        return
+    at = s.video_head if track.video else s.queue_head
+    while at != NULL and at != track:
+        before = at
+        at = at.next_in_queue
+    if before == NULL:
+        if track.video:
+            s.video_head = track.next_in_queue
+        else:
+            s.queue_head = track.next_in_queue
+    else:
+        before.next_in_queue = track.next_in_queue
+    if track.video and s.video_tail == track:
+        s.video_tail = before
+    elif not track.video and s.queue_tail == track:
+        s.queue_tail = before
+    track.queued = False

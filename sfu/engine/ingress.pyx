@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a publisher's datagram to a stored packet; see `ingress.pxd`."""
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport malloc
+from libc.string cimport memcmp, memmove
+from sfu.engine cimport drops
+from sfu.engine.clock_map cimport timestamp_map_packet
+from sfu.engine.codecs cimport CODEC_H264, CODEC_VP8
+from sfu.engine.fanout cimport fanout_add
+from sfu.engine.history cimport (
+    FRAME_KEY, FRAME_LAYER_SYNC, FRAME_START, HAS_AUDIO_LEVEL, HAS_ORIENTATION, PACKET_PADDING, PACKET_RECOVERED, Packet,
+    history_accepts, history_add,
+)
+from sfu.engine.nack cimport nack_next_us, nack_on_packet
+from sfu.engine.reception cimport (
+    SEQUENCE_REJECTED, SEQUENCE_RESTART, rate_add, reception_packet, reception_sequence,
+)
+from sfu.engine.source cimport source_ask_keyframe, source_close, source_open, source_restart
+from sfu.engine.srtp cimport SRTP_BAD_AUTH, SRTP_OK, SRTP_REPLAYED, srtp_unprotect
+from sfu.engine.tables cimport (
+    EVENT_LAYERS, MAX_SSRCS, PAYLOAD_KNOWN, PAYLOAD_NACK, PAYLOAD_RTX, Layer, PayloadType,
+    RouterState, Source, SsrcEntry, Track, Transport, note_track, wake_transport,
+)
+from sfu.engine.transport_cc cimport ArrivalLog, arrival_log_add, arrival_log_init
+from sfu.wire.bytes cimport read_u16, write_u16, write_u32
+from sfu.wire.extensions cimport (
+    EXT_AUDIO_LEVEL, EXT_MID, EXT_REPAIRED_RID, EXT_RID, EXT_TRANSPORT_CC, EXT_VIDEO_ORIENTATION, Extensions, extensions_parse,
+)
+from sfu.wire.h264 cimport H264Payload, h264_parse
+from sfu.wire.rtp cimport RtpHeader, rtp_parse
+from sfu.wire.vp8 cimport Vp8Descriptor, vp8_parse
+
+cdef enum:
+    LEVEL_SHIFT = 3            # loudness is smoothed over about eight packets (160 ms)
+    SILENT = 127
+
+
+cdef void receive_rtp(RouterState *s, Transport *t, uint8_t *data, uint32_t size, int64_t now_us) noexcept nogil:
+    """One datagram that looks like SRTP, from an address of `t`. Decrypts in place."""
+    cdef RtpHeader header
+    cdef Extensions extensions
+    cdef SsrcEntry *entry
+    cdef int status
+    if t.receive_srtp == NULL:
+        s.drops[drops.DROP_NO_KEYS] += 1
+        return
+    status = srtp_unprotect(t.receive_srtp, data, &size)
+    if status != SRTP_OK:
+        if status == SRTP_REPLAYED:
+            s.drops[drops.DROP_REPLAYED] += 1
+        else:
+            s.drops[drops.DROP_BAD_AUTH if status == SRTP_BAD_AUTH else drops.DROP_MALFORMED] += 1
+        return
+    if rtp_parse(data, size, &header) or extensions_parse(data, &header, &t.receive_extensions, &extensions):
+        s.drops[drops.DROP_MALFORMED] += 1
+        return
+    if extensions.data[<int>EXT_TRANSPORT_CC] != NULL and extensions.size[<int>EXT_TRANSPORT_CC] == 2:
+        log_arrival(s, t, read_u16(extensions.data[<int>EXT_TRANSPORT_CC]), header.ssrc, now_us)
+    entry = find_ssrc(t, header.ssrc)
+    if entry == NULL:
+        entry = latch(s, t, &header, &extensions)
+        if entry == NULL:
+            return           # counted there
+    if entry.rtx:
+        receive_rtx(s, entry.source, data, size, &header, &extensions, now_us)
+    else:
+        receive_media(s, entry.source, data, size, &header, &extensions, False, now_us)
+
+
+cdef void log_arrival(RouterState *s, Transport *t, uint16_t sequence, uint32_t ssrc, int64_t now_us) noexcept nogil:
+    if t.arrivals == NULL:
+        t.arrivals = <ArrivalLog *>malloc(sizeof(ArrivalLog))
+        if t.arrivals == NULL:
+            return
+        arrival_log_init(t.arrivals)
+        wake_transport(s, t, now_us)
+    t.feedback_media_ssrc = ssrc
+    arrival_log_add(t.arrivals, sequence, now_us)
+
+
+cdef inline SsrcEntry *find_ssrc(Transport *t, uint32_t ssrc) noexcept nogil:
+    cdef uint32_t i
+    for i in range(t.ssrc_count):
+        if t.ssrcs[i].ssrc == ssrc:
+            return &t.ssrcs[i]
+    return NULL
+
+
+cdef bint same_id(const uint8_t *id, uint8_t id_size, const uint8_t *other, uint8_t other_size) noexcept nogil:
+    return id_size == other_size and memcmp(id, other, id_size) == 0
+
+
+cdef SsrcEntry *latch(RouterState *s, Transport *t, const RtpHeader *header, const Extensions *x) noexcept nogil:
+    """Learn where an unknown SSRC belongs, while the extensions (or the SDP) tell. NULL: counted as a drop."""
+    cdef Track *track = find_track(t, header, x)
+    cdef Layer *layer = NULL
+    cdef Source *source
+    cdef SsrcEntry *entry
+    cdef PayloadType *payload
+    cdef bint rtx
+    if track == NULL:
+        s.drops[drops.DROP_NO_ROUTE] += 1
+        return NULL
+    payload = &track.payload[header.payload_type]
+    if not payload.flags & PAYLOAD_KNOWN:
+        s.drops[drops.DROP_NO_ROUTE] += 1
+        return NULL
+    rtx = (payload.flags & PAYLOAD_RTX) != 0
+    layer = find_layer(track, header.ssrc, x, rtx)
+    if layer == NULL or (rtx and layer.source == NULL):
+        s.drops[drops.DROP_NO_ROUTE] += 1
+        return NULL
+    forget_stale(t, layer, rtx)
+    if t.ssrc_count >= MAX_SSRCS:
+        s.drops[drops.DROP_TOO_MANY_SSRCS] += 1
+        return NULL
+    source = layer.source
+    if not rtx:
+        source = source_open(s, track, <int>(layer - &track.layers[0]), header.ssrc, payload.clock_rate,
+                             (payload.flags & PAYLOAD_NACK) != 0)
+        if source == NULL:
+            s.drops[drops.DROP_NO_ROUTE] += 1
+            return NULL
+        layer.source = source
+    else:
+        source.rtx_ssrc = header.ssrc
+    entry = &t.ssrcs[t.ssrc_count]
+    t.ssrc_count += 1
+    entry.ssrc = header.ssrc
+    entry.rtx = rtx
+    entry.source = source
+    return entry
+
+
+cdef Track *find_track(Transport *t, const RtpHeader *header, const Extensions *x) noexcept nogil:
+    """By mid; else by an SSRC from the SDP; else by a payload type that only one track has."""
+    cdef Track *track = t.tracks
+    cdef Track *only = NULL
+    cdef uint32_t i
+    while track != NULL:
+        if x.data[<int>EXT_MID] != NULL:
+            if same_id(track.mid, track.mid_size, x.data[<int>EXT_MID], x.size[<int>EXT_MID]):
+                return track
+        else:
+            for i in range(track.layer_count):
+                if header.ssrc and (track.layers[i].declared_ssrc == header.ssrc
+                                    or track.layers[i].declared_rtx_ssrc == header.ssrc):
+                    return track
+        track = track.next_of_transport
+    if x.data[<int>EXT_MID] != NULL:
+        return NULL
+    track = t.tracks
+    while track != NULL:
+        if track.payload[header.payload_type].flags & PAYLOAD_KNOWN:
+            if only != NULL or track.layer_count != 1:
+                return NULL
+            only = track
+        track = track.next_of_transport
+    return only
+
+
+cdef Layer *find_layer(Track *track, uint32_t ssrc, const Extensions *x, bint rtx) noexcept nogil:
+    cdef int kind = <int>EXT_REPAIRED_RID if rtx else <int>EXT_RID
+    cdef Layer *layer
+    cdef uint32_t i
+    for i in range(track.layer_count):
+        layer = &track.layers[i]
+        if x.data[kind] != NULL and same_id(layer.rid, layer.rid_size, x.data[kind], x.size[kind]):
+            return layer
+        if ssrc and (layer.declared_rtx_ssrc if rtx else layer.declared_ssrc) == ssrc:
+            return layer
+    # One layer only, and no rid to tell it by.
+    if track.layer_count == 1 and track.layers[0].rid_size == 0:
+        return &track.layers[0]
+    return NULL
+
+
+cdef void forget_stale(Transport *t, Layer *layer, bint rtx) noexcept nogil:
+    """A layer that comes under a new SSRC has done with the old one."""
+    cdef uint32_t i = 0
+    cdef Source *old = layer.source
+    if old == NULL:
+        return
+    while i < t.ssrc_count:
+        if t.ssrcs[i].source == old and (not rtx or t.ssrcs[i].rtx):
+            t.ssrc_count -= 1
+            t.ssrcs[i] = t.ssrcs[t.ssrc_count]
+        else:
+            i += 1
+    if not rtx:
+        source_close(old)
+        layer.source = NULL
+
+
+cdef void receive_rtx(RouterState *s, Source *source, uint8_t *data, uint32_t size, RtpHeader *header, const Extensions *x,
+                      int64_t now_us) noexcept nogil:
+    """RFC 4588: put the original packet back together in place."""
+    cdef PayloadType *payload = &source.track.payload[header.payload_type]
+    cdef uint16_t sequence
+    if header.payload_size < 2 or not payload.flags & PAYLOAD_RTX:
+        s.drops[drops.DROP_PROBE_PADDING] += 1
+        return
+    sequence = read_u16(data + header.header_size)
+    memmove(data + 2, data, header.header_size)
+    data += 2
+    size -= 2
+    header.payload_size -= 2
+    header.sequence_number = sequence
+    header.ssrc = source.ssrc
+    header.payload_type = payload.associated
+    data[1] = <uint8_t>((data[1] & 0x80) | payload.associated)
+    write_u16(data + 2, sequence)
+    write_u32(data + 8, source.ssrc)
+    receive_media(s, source, data, size, header, x, True, now_us)
+
+
+cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uint32_t size, const RtpHeader *header,
+                        const Extensions *x, bint recovered, int64_t now_us) noexcept nogil:
+    cdef Track *track = source.track
+    cdef PayloadType *payload = &track.payload[header.payload_type]
+    cdef Packet *packet
+    cdef int64_t sequence
+    cdef int verdict
+    cdef bint frame
+    if payload.flags & (PAYLOAD_KNOWN | PAYLOAD_RTX) != PAYLOAD_KNOWN:
+        s.drops[drops.DROP_NO_ROUTE] += 1
+        return
+    if recovered:
+        # A retransmission never moves the stream on, and never restarts it.
+        sequence = source.reception.highest + <int16_t>(header.sequence_number - <uint16_t>(source.reception.highest & 0xFFFF))
+        if not source.reception.started or sequence > source.reception.highest or sequence < 0:
+            s.drops[drops.DROP_TOO_OLD] += 1
+            return
+    else:
+        verdict = reception_sequence(&source.reception, header.sequence_number, &sequence)
+        if verdict == SEQUENCE_REJECTED:
+            s.drops[drops.DROP_TOO_OLD] += 1
+            return
+        if verdict == SEQUENCE_RESTART:
+            source_restart(s, source)
+    if not history_accepts(&source.history, sequence):
+        s.drops[drops.DROP_DUPLICATE if source.history.newest - sequence <= source.history.packet_mask
+                else drops.DROP_TOO_OLD] += 1
+        return
+    packet = history_add(&source.history, sequence, data, <uint16_t>size)
+    describe(packet, payload, header, x, recovered, now_us)
+    inspect_payload(source, packet, data + header.header_size)
+    frame = not packet.flags & PACKET_PADDING and (not source.has_timestamp or header.timestamp != source.last_timestamp)
+    reception_packet(&source.reception, sequence, header.timestamp, size, payload.clock_rate, recovered, now_us)
+    rate_add(&source.rate, size, frame, now_us)
+    source.payload_type = header.payload_type
+    if not recovered:
+        source.last_packet_us = now_us
+        if not packet.flags & PACKET_PADDING:
+            source.last_timestamp = header.timestamp
+            source.has_timestamp = True
+            timestamp_map_packet(&source.timestamps, header.timestamp, now_us)
+    if source.nack != NULL:
+        nack_on_packet(source.nack, sequence, now_us, (packet.flags & FRAME_KEY) != 0)
+        wake_transport(s, track.transport, nack_next_us(source.nack))
+    if not track.layers[source.layer].active:
+        track.layers[source.layer].active = True
+        note_track(s, track, EVENT_LAYERS)
+    if source.keyframe_wanted:
+        source_ask_keyframe(s, source, now_us)
+    fanout_add(s, source, packet)
+
+
+cdef void describe(Packet *packet, const PayloadType *payload, const RtpHeader *header, const Extensions *x, bint recovered,
+                   int64_t now_us) noexcept nogil:
+    packet.arrival_us = now_us
+    packet.timestamp = header.timestamp
+    packet.payload_offset = <uint16_t>header.header_size
+    packet.payload_size = <uint16_t>header.payload_size
+    packet.payload_type = header.payload_type
+    packet.codec = payload.codec
+    packet.marker = header.marker
+    if recovered:
+        packet.flags |= PACKET_RECOVERED
+    if header.payload_size == 0:
+        packet.flags |= PACKET_PADDING
+    if x.data[<int>EXT_AUDIO_LEVEL] != NULL and x.size[<int>EXT_AUDIO_LEVEL] >= 1:
+        packet.flags |= HAS_AUDIO_LEVEL
+        packet.audio_level = x.data[<int>EXT_AUDIO_LEVEL][0]
+    if x.data[<int>EXT_VIDEO_ORIENTATION] != NULL and x.size[<int>EXT_VIDEO_ORIENTATION] >= 1:
+        packet.flags |= HAS_ORIENTATION
+        packet.orientation = x.data[<int>EXT_VIDEO_ORIENTATION][0]
+
+
+cdef void inspect_payload(Source *source, Packet *packet, const uint8_t *payload) noexcept nogil:
+    """Frame boundaries, keyframes and layers, from the codec's own descriptor."""
+    cdef Vp8Descriptor vp8
+    cdef H264Payload h264
+    cdef int64_t level
+    if packet.flags & PACKET_PADDING:
+        return
+    if not source.track.video:
+        packet.flags |= FRAME_START | FRAME_KEY
+        level = SILENT - (packet.audio_level & 0x7F) if packet.flags & HAS_AUDIO_LEVEL else 0
+        source.track.level_q8 += ((level << 8) - source.track.level_q8) >> LEVEL_SHIFT
+        return
+    if packet.codec == CODEC_VP8 and vp8_parse(payload, packet.payload_size, &vp8) == 0:
+        packet.descriptor_size = vp8.size
+        packet.temporal = vp8.temporal if vp8.has_temporal else 0
+        packet.has_picture_id = vp8.has_picture_id
+        packet.picture_id = vp8.picture_id
+        packet.has_tl0 = vp8.has_tl0
+        packet.tl0_picture_index = vp8.tl0_picture_index
+        if vp8.start_of_frame:
+            packet.flags |= FRAME_START
+        if vp8.layer_sync:
+            packet.flags |= FRAME_LAYER_SYNC
+        if vp8.keyframe:
+            note_keyframe(source, packet, vp8.width, vp8.height)
+    elif packet.codec == CODEC_H264 and h264_parse(payload, packet.payload_size, &h264) == 0:
+        if not source.has_timestamp or source.last_timestamp != packet.timestamp:
+            packet.flags |= FRAME_START
+        # SPS or IDR: a decoder can begin here. Only its first packet counts as the keyframe's start.
+        if h264.has_sps or (h264.has_idr and packet.flags & FRAME_START):
+            packet.flags |= FRAME_START
+            note_keyframe(source, packet, h264.width, h264.height)
+
+
+cdef void note_keyframe(Source *source, Packet *packet, uint16_t width, uint16_t height) noexcept nogil:
+    packet.flags |= FRAME_KEY
+    source.keyframe_wanted = False
+    source.keyframes += 1
+    if width and height:
+        source.width = width
+        source.height = height

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linking and unlinking of transports, tracks and forwarders; see `objects.pxd`."""
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport free
+from sfu.engine.fanout cimport fanout_forget
+from sfu.engine.source cimport source_close
+from sfu.engine.srtp cimport srtp_close
+from sfu.engine.tables cimport (
+    MAX_LAYERS, Forwarder, Layer, RouterState, Track, Transport, address_map_remove, random_u32, table_clear, table_put,
+)
+from sfu.engine.tracks cimport forwarder_unbind
+
+
+cdef int link_transport(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
+    """0, or -1 without memory."""
+    t.selected = -1
+    t.rtt_us = -1
+    t.consent_us = now_us
+    t.next_us = now_us
+    if now_us < s.next_tick_us:
+        s.next_tick_us = now_us
+    t.report_due_us = now_us
+    t.dtls_tokens_us = now_us
+    t.local_ssrc = random_u32(s) | 1
+    return table_put(&s.transports, t.handle, t)
+
+
+cdef int link_track(RouterState *s, Transport *t, Track *track) noexcept nogil:
+    if table_put(&s.tracks, track.handle, track):
+        return -1
+    track.transport = t
+    track.next_of_transport = t.tracks
+    t.tracks = track
+    return 0
+
+
+cdef int link_layer(Track *track, const Layer *layer) noexcept nogil:
+    if track.layer_count == MAX_LAYERS:
+        return -1
+    track.layers[track.layer_count] = layer[0]
+    track.layer_count += 1
+    return 0
+
+
+cdef int link_forwarder(RouterState *s, Transport *t, Forwarder *f) noexcept nogil:
+    if table_put(&s.forwarders, f.handle, f):
+        return -1
+    f.transport = t
+    f.next_of_transport = t.forwarders
+    t.forwarders = f
+    return 0
+
+
+cdef void remove_transport(RouterState *s, Transport *t) noexcept nogil:
+    """With all its tracks and forwarders."""
+    cdef uint32_t i
+    while t.tracks != NULL:
+        remove_track(s, t.tracks)
+    while t.forwarders != NULL:
+        remove_forwarder(s, t.forwarders)
+    for i in range(t.path_count):
+        address_map_remove(&s.addresses, &t.paths[i].path, t.handle)
+    table_clear(&s.transports, t.handle)
+    free_transport(t)
+
+
+cdef void free_transport(Transport *t) noexcept nogil:
+    if t == NULL:
+        return
+    srtp_close(t.receive_srtp)
+    srtp_close(t.send_srtp)
+    free(t.arrivals)
+    free(t)
+
+
+cdef void remove_track(RouterState *s, Track *track) noexcept nogil:
+    """Its receivers are left unbound."""
+    cdef Transport *t = track.transport
+    cdef Track **link = &t.tracks
+    cdef Forwarder *f
+    cdef uint32_t i, kept = 0
+    for i in range(track.forwarder_count):
+        f = track.forwarders[i]
+        if f == NULL:
+            continue
+        if f.binding.track == track:
+            forwarder_unbind(s, f)
+        else:
+            # It only ran on until the next one starts.
+            f.previous.track = NULL
+            f.rewriter.bound = False
+            f.selection.current_spatial = -1
+    fanout_forget(s, track)
+    for i in range(t.ssrc_count):
+        if t.ssrcs[i].source.track != track:
+            t.ssrcs[kept] = t.ssrcs[i]
+            kept += 1
+    t.ssrc_count = kept
+    while link[0] != track:
+        link = &link[0].next_of_transport
+    link[0] = track.next_of_transport
+    table_clear(&s.tracks, track.handle)
+    free_track(track)
+
+
+cdef void free_track(Track *track) noexcept nogil:
+    cdef uint32_t i
+    if track == NULL:
+        return
+    for i in range(track.layer_count):
+        source_close(track.layers[i].source)
+    free(track.forwarders)
+    free(track)
+
+
+cdef void remove_forwarder(RouterState *s, Forwarder *f) noexcept nogil:
+    cdef Forwarder **link = &f.transport.forwarders
+    forwarder_unbind(s, f)
+    while link[0] != f:
+        link = &link[0].next_of_transport
+    link[0] = f.next_of_transport
+    table_clear(&s.forwarders, f.handle)
+    free_forwarder(f)
+
+
+cdef void free_forwarder(Forwarder *f) noexcept nogil:
+    if f == NULL:
+        return
+    free(f.sent)
+    free(f)

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Statistics snapshots; see `snapshot.pxd`."""
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy, memset
+from sfu.engine.drops cimport DROP_COUNT
+from sfu.engine.reception cimport reception_lost
+from sfu.engine.tables cimport Forwarder, RouterState, Source, Track, Transport
+
+from sfu.engine.drops import DropReason
+from sfu.engine.statistics import (
+    ForwarderStatistics, LayerStatistics, Statistics, TrackStatistics, TransportStatistics,
+)
+
+cdef enum:
+    SILENT = 127
+
+
+cdef void snapshot_open(Snapshot *snapshot) noexcept nogil:
+    memset(snapshot, 0, sizeof(Snapshot))
+
+
+cdef void snapshot_close(Snapshot *snapshot) noexcept nogil:
+    free(snapshot.transports)
+    free(snapshot.tracks)
+    free(snapshot.forwarders)
+    memset(snapshot, 0, sizeof(Snapshot))
+
+
+cdef void *grow(void *rows, uint32_t *capacity, uint32_t wanted, size_t size) noexcept nogil:
+    """Room for `wanted` rows; NULL without memory (the old rows stay)."""
+    cdef void *bigger
+    if wanted <= capacity[0] and rows != NULL:
+        return rows
+    bigger = realloc(rows, (wanted + wanted // 2 + 16) * size)
+    if bigger != NULL:
+        capacity[0] = wanted + wanted // 2 + 16
+    return bigger
+
+
+cdef int snapshot_take(Snapshot *snapshot, const RouterState *s, uint64_t busy_us) noexcept nogil:
+    """Copy all counters; 0, or -1 without memory. The caller is the router's thread, or alone."""
+    cdef void *rows
+    rows = grow(snapshot.transports, &snapshot.transport_capacity, s.transports.capacity, sizeof(TransportRow))
+    if rows == NULL:
+        return -1
+    snapshot.transports = <TransportRow *>rows
+    rows = grow(snapshot.tracks, &snapshot.track_capacity, s.tracks.capacity, sizeof(TrackRow))
+    if rows == NULL:
+        return -1
+    snapshot.tracks = <TrackRow *>rows
+    rows = grow(snapshot.forwarders, &snapshot.forwarder_capacity, s.forwarders.capacity, sizeof(ForwarderRow))
+    if rows == NULL:
+        return -1
+    snapshot.forwarders = <ForwarderRow *>rows
+    take_totals(&snapshot.totals, s, busy_us)
+    take_transports(snapshot, s)
+    take_tracks(snapshot, s)
+    take_forwarders(snapshot, s)
+    return 0
+
+
+cdef void take_totals(Totals *totals, const RouterState *s, uint64_t busy_us) noexcept nogil:
+    totals.packets_received = s.received_packets
+    totals.bytes_received = s.received_bytes
+    totals.packets_sent = s.sent_packets
+    totals.bytes_sent = s.sent_bytes
+    totals.media_received = s.media_received
+    totals.media_offered = s.media_offered
+    totals.media_forwarded = s.media_forwarded
+    totals.resent = s.resent
+    totals.nacks_sent = s.nacks_sent
+    totals.nacks_received = s.nacks_received
+    totals.keyframes_asked = s.keyframes_asked
+    totals.stun_received = s.stun_received
+    totals.dtls_received = s.dtls_received
+    totals.dtls_sent = s.dtls_sent
+    totals.rtcp_received = s.rtcp_received
+    totals.rtcp_sent = s.rtcp_sent
+    totals.busy_us = busy_us
+    memcpy(totals.drops, s.drops, sizeof(totals.drops))
+
+
+cdef void take_transports(Snapshot *snapshot, const RouterState *s) noexcept nogil:
+    cdef const Transport *t
+    cdef TransportRow *row
+    cdef uint32_t i
+    snapshot.transport_count = 0
+    for i in range(s.transports.capacity):
+        t = <const Transport *>s.transports.items[i]
+        if t == NULL:
+            continue
+        row = &snapshot.transports[snapshot.transport_count]
+        snapshot.transport_count += 1
+        row.handle = t.handle
+        row.packets_received = t.packets_received
+        row.bytes_received = t.bytes_received
+        row.packets_sent = t.packets_sent
+        row.bytes_sent = t.bytes_sent
+        row.rtt_us = t.rtt_us
+        row.remb_bps = t.remb_bps
+
+
+cdef void take_layer(LayerRow *row, const Source *source) noexcept nogil:
+    memset(row, 0, sizeof(LayerRow))
+    if source == NULL:
+        return
+    row.known = True
+    row.packets = source.reception.packets
+    row.bytes = source.reception.bytes
+    row.lost = reception_lost(&source.reception)
+    row.recovered = source.reception.recovered
+    row.rate_bps = source.rate.rate_bps
+    row.frame_rate_q8 = source.rate.frame_rate_q8
+    row.jitter_us = (source.reception.jitter_q4 >> 4) * 1_000_000 // source.timestamps.clock_rate
+    row.keyframes = source.keyframes
+    row.width = source.width
+    row.height = source.height
+
+
+cdef void take_tracks(Snapshot *snapshot, const RouterState *s) noexcept nogil:
+    cdef const Track *track
+    cdef TrackRow *row
+    cdef uint32_t i, layer
+    snapshot.track_count = 0
+    for i in range(s.tracks.capacity):
+        track = <const Track *>s.tracks.items[i]
+        if track == NULL:
+            continue
+        row = &snapshot.tracks[snapshot.track_count]
+        snapshot.track_count += 1
+        row.handle = track.handle
+        row.audio_level = SILENT - <int>(track.level_q8 >> 8)
+        row.receivers = track.live_forwarders
+        row.layer_count = track.layer_count
+        for layer in range(track.layer_count):
+            take_layer(&row.layers[layer], track.layers[layer].source)
+            row.layers[layer].active = track.layers[layer].active
+
+
+cdef void take_forwarders(Snapshot *snapshot, const RouterState *s) noexcept nogil:
+    cdef const Forwarder *f
+    cdef ForwarderRow *row
+    cdef uint32_t i
+    snapshot.forwarder_count = 0
+    for i in range(s.forwarders.capacity):
+        f = <const Forwarder *>s.forwarders.items[i]
+        if f == NULL:
+            continue
+        row = &snapshot.forwarders[snapshot.forwarder_count]
+        snapshot.forwarder_count += 1
+        row.handle = f.handle
+        row.packets = f.packets_sent
+        row.bytes = f.bytes_sent
+        row.spatial = f.selection.current_spatial
+        row.temporal = f.selection.current_temporal
+        row.rate_bps = f.rate.rate_bps
+        row.frame_rate_q8 = f.rate.frame_rate_q8
+        row.resent = f.resent
+        row.nack_unanswered = f.nack_unanswered
+        row.keyframe_requests = f.keyframe_requests
+        row.switches = f.switches
+        row.fraction_lost = f.fraction_lost
+
+
+cdef object transport_object(const TransportRow *row):
+    return TransportStatistics(
+        packets_received=row.packets_received, bytes_received=row.bytes_received, packets_sent=row.packets_sent,
+        bytes_sent=row.bytes_sent, rtt_ms=None if row.rtt_us < 0 else row.rtt_us / 1000.0, remb_bps=row.remb_bps)
+
+
+cdef object layer_object(const LayerRow *row):
+    return LayerStatistics(
+        active=bool(row.active), packets=row.packets, bytes=row.bytes, lost=row.lost, recovered=row.recovered,
+        bitrate_bps=row.rate_bps, frames_per_second=row.frame_rate_q8 / 256.0, jitter_ms=row.jitter_us / 1000.0,
+        keyframes=row.keyframes, width=row.width, height=row.height)
+
+
+cdef object track_object(const TrackRow *row):
+    cdef uint32_t i
+    layers = []
+    for i in range(row.layer_count):
+        layers.append(layer_object(&row.layers[i]))
+    return TrackStatistics(audio_level=row.audio_level, layers=tuple(layers), receivers=row.receivers)
+
+
+cdef object forwarder_object(const ForwarderRow *row):
+    return ForwarderStatistics(
+        packets=row.packets, bytes=row.bytes, spatial=row.spatial, temporal=row.temporal, bitrate_bps=row.rate_bps,
+        frames_per_second=row.frame_rate_q8 / 256.0, resent=row.resent, nack_unanswered=row.nack_unanswered,
+        keyframe_requests=row.keyframe_requests, switches=row.switches, fraction_lost=row.fraction_lost / 256.0)
+
+
+def statistics_of(address: int):
+    """The Snapshot at `address` as objects of `sfu.engine.statistics`."""
+    cdef const Snapshot *snapshot = <const Snapshot *><size_t>address
+    cdef const Totals *t = &snapshot.totals
+    cdef uint32_t i
+    transports = {}
+    for i in range(snapshot.transport_count):
+        transports[snapshot.transports[i].handle] = transport_object(&snapshot.transports[i])
+    tracks = {}
+    for i in range(snapshot.track_count):
+        tracks[snapshot.tracks[i].handle] = track_object(&snapshot.tracks[i])
+    forwarders = {}
+    for i in range(snapshot.forwarder_count):
+        forwarders[snapshot.forwarders[i].handle] = forwarder_object(&snapshot.forwarders[i])
+    drops = {}
+    for reason in DropReason:
+        drops[reason.name.lower()] = t.drops[<int>reason]
+    return Statistics(
+        packets_received=t.packets_received, bytes_received=t.bytes_received, packets_sent=t.packets_sent,
+        bytes_sent=t.bytes_sent, media_received=t.media_received, media_offered=t.media_offered,
+        media_forwarded=t.media_forwarded, resent=t.resent, nacks_sent=t.nacks_sent, nacks_received=t.nacks_received,
+        keyframes_asked=t.keyframes_asked, stun_received=t.stun_received, dtls_received=t.dtls_received,
+        dtls_sent=t.dtls_sent, rtcp_received=t.rtcp_received, rtcp_sent=t.rtcp_sent, busy_us=t.busy_us, drops=drops,
+        socket=dict(t.socket) if t.has_socket else {}, transports=transports, tracks=tracks, forwarders=forwarders)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Statistics of one worker, as of the moment of its last snapshot. Counters count from the object's beginning."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class TransportStatistics:
+    packets_received: int
+    bytes_received: int
+    packets_sent: int
+    bytes_sent: int
+    rtt_ms: float | None
+    """Round-trip time from receiver reports; None before the first."""
+    remb_bps: int
+    """The receiver's last REMB; 0 = none."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerStatistics:
+    active: bool
+    packets: int
+    bytes: int
+    lost: int
+    """Missing now; what came by retransmission is not lost."""
+    recovered: int
+    bitrate_bps: int
+    frames_per_second: float
+    jitter_ms: float
+    keyframes: int
+    width: int
+    """Of the last keyframe; 0 = unknown."""
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrackStatistics:
+    audio_level: int
+    """RFC 6464: 0 (loudest) to 127 (silent), smoothed."""
+    layers: tuple[LayerStatistics, ...]
+    receivers: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForwarderStatistics:
+    packets: int
+    bytes: int
+    spatial: int
+    """-1: nothing flows."""
+    temporal: int
+    bitrate_bps: int
+    frames_per_second: float
+    resent: int
+    nack_unanswered: int
+    keyframe_requests: int
+    switches: int
+    fraction_lost: float
+    """Of the last receiver report, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    packets_received: int = 0
+    bytes_received: int = 0
+    packets_sent: int = 0
+    bytes_sent: int = 0
+    media_received: int = 0
+    """Media packets given to fan-out."""
+    media_offered: int = 0
+    """(packet, receiver) pairs offered: each was forwarded, or dropped under a name."""
+    media_forwarded: int = 0
+    resent: int = 0
+    nacks_sent: int = 0
+    nacks_received: int = 0
+    keyframes_asked: int = 0
+    stun_received: int = 0
+    dtls_received: int = 0
+    dtls_sent: int = 0
+    rtcp_received: int = 0
+    rtcp_sent: int = 0
+    busy_us: int = 0
+    """Time the worker thread has spent working, not waiting."""
+    drops: dict[str, int] = field(default_factory=dict)
+    socket: dict[str, int] = field(default_factory=dict)
+    """The UDP socket's own counters (sfu.engine.udp); empty without a socket."""
+    transports: dict[int, TransportStatistics] = field(default_factory=dict)
+    tracks: dict[int, TrackStatistics] = field(default_factory=dict)
+    forwarders: dict[int, ForwarderStatistics] = field(default_factory=dict)

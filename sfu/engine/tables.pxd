@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine's objects and how they hang together: transport → tracks → layers → sources; track → forwarders → transport.
+
+All belong to one Router and are touched by its thread only, or by a control call that holds the worker's lock. Python
+names them by handles: index in the low 20 bits, generation above, so that a stale handle is recognised.
+"""
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from sfu.engine.address cimport EgressPacket, Path
+from sfu.engine.clock_map cimport PublisherClock, TimestampMap
+from sfu.engine.history cimport History, Packet
+from sfu.engine.nack cimport NackGenerator
+from sfu.engine.reception cimport RateMeter, Reception
+from sfu.engine.rewriter cimport Rewriter
+from sfu.engine.selector cimport Selection
+from sfu.engine.srtp cimport Srtp
+from sfu.engine.transport_cc cimport ArrivalLog
+from sfu.wire.extensions cimport ExtensionMap
+
+cdef enum:
+    HANDLE_INDEX_BITS = 20
+    HANDLE_INDEX_MASK = 0xFFFFF
+    MAX_PATHS = 8             # 5-tuples of one peer
+    MAX_SSRCS = 64            # inbound SSRCs of one transport
+    MAX_LAYERS = 4            # simulcast layers of one track
+    MAX_ID = 16               # bytes of a mid or rid (RFC 8285 one-byte form)
+    PENDING_PACKETS = 512     # packets of one track that wait for fan-out; a power of two
+    SENT_LOG = 1024           # packets; a power of two. Two seconds at 4 Mbit/s
+    DTLS_RING = 256           # DTLS datagrams that wait for Python
+    EGRESS_FANOUT = 512       # datagrams of one slice that fan-out may fill
+    EGRESS_CAPACITY = 768     # with room for STUN, RTCP, retransmissions
+    EGRESS_BUFFER = 1600      # bytes: 1500 and SRTP's growth
+
+cdef enum TransportEvent:
+    EVENT_PATH = 1
+    EVENT_EXPIRED = 2
+
+cdef enum TrackEvent:
+    EVENT_LAYERS = 1
+
+cdef enum ForwarderEvent:
+    EVENT_STARTED = 1
+    EVENT_LAYER = 2
+
+cdef enum PayloadFlags:
+    PAYLOAD_KNOWN = 1
+    PAYLOAD_RTX = 2
+    PAYLOAD_NACK = 4
+    PAYLOAD_TRANSPORT_CC = 8
+    PAYLOAD_PLI = 16
+
+cdef struct PeerPath:
+    Path path
+    int64_t seen_us           # of the last authenticated STUN request
+
+cdef struct SsrcEntry:
+    uint32_t ssrc
+    bint rtx
+    Source *source
+
+cdef struct Transport:
+    uint32_t handle
+    uint8_t ufrag[24]
+    uint8_t ufrag_size
+    uint8_t password[64]
+    uint8_t password_size
+    PeerPath paths[8]
+    uint8_t path_count
+    int8_t selected           # index into paths, -1 = none yet
+    bint nominated
+    bint expired
+    int64_t consent_us        # of the last authenticated STUN request on any path
+    Srtp *receive_srtp
+    Srtp *send_srtp
+    ExtensionMap receive_extensions
+    SsrcEntry ssrcs[64]
+    uint32_t ssrc_count
+    PublisherClock clock
+    ArrivalLog *arrivals      # NULL until transport-cc is negotiated and seen
+    uint32_t feedback_media_ssrc
+    Track *tracks             # list by next_of_transport
+    Forwarder *forwarders     # list by next_of_transport
+    uint32_t local_ssrc       # sender of our RTCP
+    int64_t next_us           # when the tick has something to do here
+    int64_t report_due_us
+    int64_t feedback_due_us
+    int64_t rtt_us            # -1 = not measured
+    int64_t dtls_tokens_q8
+    int64_t dtls_tokens_us
+    uint32_t events           # TransportEvent bits that wait
+    uint64_t packets_received
+    uint64_t bytes_received
+    uint64_t packets_sent
+    uint64_t bytes_sent
+    uint64_t remb_bps
+
+cdef struct PayloadType:
+    uint8_t codec
+    uint8_t flags
+    uint8_t associated        # RTX: the payload type it repairs
+    uint32_t clock_rate
+
+cdef struct Source:
+    uint32_t generation       # unique within the router: a new one for each new or restarted stream
+    uint32_t ssrc
+    uint32_t rtx_ssrc         # 0 = none seen
+    Track *track
+    int layer
+    Reception reception
+    RateMeter rate
+    TimestampMap timestamps
+    History history
+    NackGenerator *nack       # NULL where no NACK was negotiated
+    int64_t last_packet_us
+    uint32_t last_timestamp   # of the newest packet, to tell frames apart
+    bint has_timestamp
+    bint keyframe_wanted
+    int64_t keyframe_asked_us
+    uint32_t keyframes
+    uint8_t payload_type      # of the newest packet
+    uint8_t fir_command
+    uint16_t width
+    uint16_t height
+
+cdef struct Layer:
+    uint8_t rid[16]
+    uint8_t rid_size
+    uint32_t declared_ssrc
+    uint32_t declared_rtx_ssrc
+    bint active
+    Source *source            # NULL until the first packet
+
+cdef struct Pending:
+    uint32_t generation
+    uint8_t layer
+    int64_t sequence
+
+cdef struct Track:
+    uint32_t handle
+    Transport *transport      # the publisher's
+    Track *next_of_transport
+    bint video
+    uint8_t mid[16]
+    uint8_t mid_size
+    PayloadType payload[128]
+    Layer layers[4]
+    uint32_t layer_count
+    Forwarder **forwarders    # NULL entries are removed ones, closed up when no fan-out runs
+    uint32_t forwarder_count
+    uint32_t forwarder_capacity
+    uint32_t live_forwarders
+    Pending pending[512]
+    uint32_t pending_head     # next to fan out
+    uint32_t pending_job      # end of the running job
+    uint32_t pending_tail
+    uint32_t job_receiver     # next forwarder of the running job
+    bint queued               # in the router's run queue
+    Track *next_in_queue
+    uint32_t events
+    int64_t level_q8          # smoothed loudness, 0 (silent) to 127·256
+
+cdef struct SentPacket:
+    int64_t sequence          # outbound, extended; -1 = empty
+    int64_t source_sequence
+    uint32_t track            # handle
+    uint32_t source_generation
+    uint32_t timestamp        # as sent
+    uint32_t csrc
+    int64_t resent_us         # 0 = never
+    uint16_t picture_id
+    uint8_t tl0
+    uint8_t layer
+    uint8_t payload_type
+    uint8_t rtx_payload_type  # 255 = none
+    uint8_t marker
+    uint8_t padding           # padding-only packet that filled a hole
+
+cdef struct PayloadMapping:
+    uint8_t incoming
+    uint8_t outgoing
+    uint8_t outgoing_rtx      # 255 = none
+
+cdef struct Binding:
+    Track *track              # NULL = none
+    uint32_t csrc             # names the publication in band
+    uint32_t generation       # counts the binds of a forwarder, from Python
+    PayloadMapping payloads[16]
+    uint32_t payload_count
+
+cdef struct Forwarder:
+    uint32_t handle
+    Transport *transport      # the receiver's
+    Forwarder *next_of_transport
+    bint video
+    Binding binding           # what is wanted
+    Binding previous          # what still flows until the wanted track can start
+    int64_t previous_until_us
+    Selection selection       # current layers are those of what flows
+    Rewriter rewriter
+    uint32_t source_generation # of the current source
+    uint32_t ssrc
+    uint32_t rtx_ssrc         # 0 = no retransmission
+    uint16_t rtx_sequence
+    uint8_t mid[16]
+    uint8_t mid_size
+    uint8_t extension_ids[16] # by ExtensionKind; 0 = not negotiated
+    uint32_t clock_rate       # of what flows
+    SentPacket *sent          # NULL for audio
+    bint awaiting_start       # bound, nothing sent since
+    uint32_t started_timestamp
+    uint32_t events
+    int64_t report_due_us
+    uint8_t quick_reports     # sender reports soon after a bind
+    int64_t timeline_us       # server time that timeline_timestamp stands for
+    uint32_t timeline_timestamp
+    bint has_timeline
+    uint64_t packets_sent
+    uint64_t bytes_sent       # payload only, for the sender report
+    uint64_t resent
+    uint64_t nack_unanswered
+    uint64_t keyframe_requests
+    uint64_t switches
+    uint8_t fraction_lost
+    uint32_t remote_jitter
+    RateMeter rate
+
+cdef struct Table:
+    void **items
+    uint32_t capacity
+
+cdef struct AddressSlot:
+    uint64_t hash             # 0 = empty
+    uint32_t transport        # handle
+    Path path
+
+cdef struct AddressMap:
+    AddressSlot *slots
+    uint32_t mask
+    uint32_t used
+    uint64_t secret[2]
+
+cdef struct HandleQueue:
+    uint32_t *items
+    uint32_t count
+    uint32_t capacity
+
+cdef struct PendingDtls:
+    uint32_t transport
+    uint16_t size
+    uint8_t data[1500]
+
+cdef struct Outgoing:         # a datagram that Python wants sent (DTLS)
+    Outgoing *next
+    Path path                 # resolved when the command was applied: the transport may be gone by then
+    uint16_t size
+    uint8_t data[1500]
+
+cdef struct Egress:
+    EgressPacket packets[768]
+    uint8_t *buffers          # EGRESS_CAPACITY × EGRESS_BUFFER
+    uint32_t count
+    uint32_t done             # of these, already taken by the socket
+
+cdef struct RouterState:
+    Table transports
+    Table tracks
+    Table forwarders
+    AddressMap addresses
+    uint32_t next_generation
+    uint8_t ufrag_prefix[8]   # worker and epoch, in hexadecimal digits
+    uint8_t ufrag_prefix_size
+    uint64_t random_state
+    int64_t wall_offset_us    # unix time = now_us + this
+    Track *queue_head         # tracks with fan-out to do: audio first
+    Track *queue_tail
+    Track *video_head
+    Track *video_tail
+    Egress egress
+    Outgoing *outgoing_head
+    Outgoing *outgoing_tail
+    uint32_t outgoing_count
+    HandleQueue transport_events
+    HandleQueue track_events
+    HandleQueue forwarder_events
+    PendingDtls *dtls         # ring
+    uint32_t dtls_head
+    uint32_t dtls_count
+    bint signal_python        # something was queued since the last drain
+    uint64_t drops[32]        # by DropReason
+    uint64_t received_packets
+    uint64_t received_bytes
+    uint64_t sent_packets
+    uint64_t sent_bytes
+    uint64_t media_received   # media packets offered to fan-out
+    uint64_t media_offered    # (packet, receiver) pairs offered
+    uint64_t media_forwarded  # (packet, receiver) pairs sent
+    uint64_t stun_received
+    uint64_t dtls_received
+    uint64_t dtls_sent
+    uint64_t rtcp_received
+    uint64_t rtcp_sent
+    uint64_t nacks_sent
+    uint64_t nacks_received
+    uint64_t resent
+    uint64_t keyframes_asked
+    int64_t next_tick_us      # when run_timers has something to do
+
+cdef Transport *transport_of(RouterState *s, uint32_t handle) noexcept nogil
+cdef Track *track_of(RouterState *s, uint32_t handle) noexcept nogil
+cdef Forwarder *forwarder_of(RouterState *s, uint32_t handle) noexcept nogil
+cdef int table_put(Table *t, uint32_t handle, void *item) noexcept nogil
+cdef void table_clear(Table *t, uint32_t handle) noexcept nogil
+cdef int address_map_open(AddressMap *m, uint64_t secret0, uint64_t secret1) noexcept nogil
+cdef uint32_t address_map_find(const AddressMap *m, const Path *path) noexcept nogil
+cdef int address_map_put(AddressMap *m, const Path *path, uint32_t transport) noexcept nogil
+cdef void address_map_remove(AddressMap *m, const Path *path, uint32_t transport) noexcept nogil
+cdef void note_transport(RouterState *s, Transport *t, uint32_t event) noexcept nogil
+cdef void note_track(RouterState *s, Track *t, uint32_t event) noexcept nogil
+cdef void note_forwarder(RouterState *s, Forwarder *f, uint32_t event) noexcept nogil
+cdef void wake_transport(RouterState *s, Transport *t, int64_t at_us) noexcept nogil
+cdef uint32_t random_u32(RouterState *s) noexcept nogil

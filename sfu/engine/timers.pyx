@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The router's tick; see `timers.pxd`."""
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t
+from sfu.engine.clock_map cimport timestamp_map_at, us_to_ntp
+from sfu.engine.egress cimport egress_buffer, egress_has_room, egress_rtcp, transport_ready
+from sfu.engine.forwarder cimport flowing_source
+from sfu.engine.nack cimport nack_next_us
+from sfu.engine.reception cimport rate_roll, reception_report
+from sfu.engine.source cimport source_ask_keyframe, source_ask_missing
+from sfu.engine.tables cimport (
+    EGRESS_BUFFER, EVENT_EXPIRED, EVENT_LAYERS, Forwarder, RouterState, Source, Track, Transport, note_track, note_transport,
+)
+from sfu.engine.tracks cimport forwarder_release_previous, forwarder_stop
+from sfu.engine.transport_cc cimport arrival_log_feedback
+from sfu.wire.rtcp cimport ReportBlock, SenderReport, rtcp_write_rr, rtcp_write_sdes_cname, rtcp_write_sr
+
+cdef enum:
+    CONSENT_US = 30_000_000         # RFC 7675 §5.1
+    REPORT_INTERVAL_US = 1_000_000
+    # Feedback this often lets Chromium's first probe succeed (docs/architecture.md).
+    FEEDBACK_INTERVAL_US = 50_000
+    CHECK_INTERVAL_US = 100_000     # silence, keyframes asked again, consent
+    # At 5 frames/s a layer sends every 200 ms; a share-screen layer may send less often, and is not told apart here.
+    LAYER_SILENT_US = 1_500_000
+    AUDIO_SILENT_US = 300_000       # no packets (muted, DTX): the level fades
+    SECOND_QUICK_REPORT_US = 200_000
+    FIRST_QUICK_REPORT_US = 100_000
+    MAX_REPORT_BLOCKS = 31          # RFC 3550 §6.4.1
+    MAX_FEEDBACK_PACKETS = 8        # of one tick and transport
+
+cdef const uint8_t *CNAME = b"pysfu"
+
+
+cdef int64_t run_timers(RouterState *s, int64_t now_us) noexcept nogil:
+    """Do what is due; returns when something is due next."""
+    cdef int64_t next_us = INT64_MAX
+    cdef Transport *t
+    cdef uint32_t i
+    for i in range(s.transports.capacity):
+        t = <Transport *>s.transports.items[i]
+        if t == NULL:
+            continue
+        if t.next_us <= now_us:
+            run_transport(s, t, now_us)
+        if t.next_us < next_us:
+            next_us = t.next_us
+    return next_us
+
+
+cdef void run_transport(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
+    cdef int64_t next_us = now_us + CHECK_INTERVAL_US
+    check_consent(s, t, now_us)
+    if not transport_ready(t):
+        t.next_us = next_us
+        return
+    if not egress_has_room(&s.egress, MAX_FEEDBACK_PACKETS):
+        t.next_us = now_us    # again when the batch is out
+        return
+    next_us = check_sources(s, t, now_us, next_us)
+    next_us = check_forwarders(s, t, now_us, next_us)
+    if t.arrivals != NULL:
+        if t.feedback_due_us <= now_us:
+            send_feedback(s, t)
+            t.feedback_due_us = now_us + FEEDBACK_INTERVAL_US
+        if t.feedback_due_us < next_us:
+            next_us = t.feedback_due_us
+    if t.report_due_us <= now_us:
+        send_receiver_report(s, t, now_us)
+        t.report_due_us = now_us + REPORT_INTERVAL_US
+    t.next_us = next_us
+
+
+cdef void check_consent(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
+    if not t.expired and now_us - t.consent_us > CONSENT_US:
+        t.expired = True
+        note_transport(s, t, EVENT_EXPIRED)
+
+
+cdef int64_t check_sources(RouterState *s, Transport *t, int64_t now_us, int64_t next_us) noexcept nogil:
+    cdef Track *track = t.tracks
+    cdef Source *source
+    cdef uint32_t i
+    while track != NULL:
+        for i in range(track.layer_count):
+            source = track.layers[i].source
+            if source == NULL:
+                continue
+            rate_roll(&source.rate, now_us)
+            if not track.video and now_us - source.last_packet_us > AUDIO_SILENT_US:
+                track.level_q8 -= track.level_q8 >> 2
+            if track.layers[i].active and now_us - source.last_packet_us > LAYER_SILENT_US:
+                track.layers[i].active = False
+                note_track(s, track, EVENT_LAYERS)
+            if source.keyframe_wanted and track.layers[i].active:
+                source_ask_keyframe(s, source, now_us)
+            if source.nack != NULL:
+                source_ask_missing(s, source, now_us)
+                if nack_next_us(source.nack) < next_us:
+                    next_us = nack_next_us(source.nack)
+        track = track.next_of_transport
+    return next_us
+
+
+cdef int64_t check_forwarders(RouterState *s, Transport *t, int64_t now_us, int64_t next_us) noexcept nogil:
+    cdef Forwarder *f = t.forwarders
+    while f != NULL:
+        rate_roll(&f.rate, now_us)
+        if f.previous.track != NULL and f.previous_until_us <= now_us:
+            forwarder_release_previous(s, f)
+            forwarder_stop(s, f)
+        if f.rewriter.bound and f.rewriter.started:
+            if f.report_due_us <= now_us:
+                send_sender_report(s, t, f, now_us)
+            if f.report_due_us < next_us:
+                next_us = f.report_due_us
+        f = f.next_of_transport
+    return next_us
+
+
+cdef void send_sender_report(RouterState *s, Transport *t, Forwarder *f, int64_t now_us) noexcept nogil:
+    """In the server's clock, with the outbound timestamp that belongs to this very moment."""
+    cdef Source *source = flowing_source(f)
+    cdef SenderReport report
+    cdef uint8_t *buffer
+    cdef uint32_t size
+    f.report_due_us = now_us + REPORT_INTERVAL_US
+    if f.quick_reports:
+        f.report_due_us = now_us + (FIRST_QUICK_REPORT_US if f.quick_reports == 2 else SECOND_QUICK_REPORT_US)
+        f.quick_reports -= 1
+    if source == NULL:
+        return
+    buffer = egress_buffer(s)
+    if buffer == NULL:
+        return
+    report.ssrc = f.ssrc
+    report.ntp = us_to_ntp(now_us + s.wall_offset_us)
+    report.rtp_timestamp = (timestamp_map_at(&source.timestamps, &source.track.transport.clock, now_us)
+                            + f.rewriter.timestamp_offset)
+    report.packet_count = <uint32_t>f.packets_sent
+    report.octet_count = <uint32_t>f.bytes_sent
+    size = rtcp_write_sr(buffer, EGRESS_BUFFER, &report, NULL, 0)
+    size += rtcp_write_sdes_cname(buffer + size, EGRESS_BUFFER - size, f.ssrc, CNAME, 5)
+    egress_rtcp(s, t, buffer, size)
+
+
+cdef void send_receiver_report(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
+    """One block for each source that has been heard since the last report."""
+    cdef ReportBlock blocks[MAX_REPORT_BLOCKS]
+    cdef Track *track = t.tracks
+    cdef Source *source
+    cdef uint8_t *buffer
+    cdef uint32_t size, i, count = 0
+    while track != NULL:
+        for i in range(track.layer_count):
+            source = track.layers[i].source
+            if source == NULL or not source.reception.started or count == MAX_REPORT_BLOCKS:
+                continue
+            if now_us - source.last_packet_us > 2 * REPORT_INTERVAL_US:
+                continue
+            reception_report(&source.reception, source.ssrc, now_us, &blocks[count])
+            count += 1
+        track = track.next_of_transport
+    if count == 0:
+        return
+    buffer = egress_buffer(s)
+    if buffer == NULL:
+        return
+    size = rtcp_write_rr(buffer, EGRESS_BUFFER, t.local_ssrc, blocks, count)
+    size += rtcp_write_sdes_cname(buffer + size, EGRESS_BUFFER - size, t.local_ssrc, CNAME, 5)
+    egress_rtcp(s, t, buffer, size)
+
+
+cdef void send_feedback(RouterState *s, Transport *t) noexcept nogil:
+    cdef uint8_t *buffer
+    cdef uint32_t size
+    cdef int i
+    for i in range(MAX_FEEDBACK_PACKETS):
+        buffer = egress_buffer(s)
+        if buffer == NULL:
+            return
+        size = arrival_log_feedback(t.arrivals, buffer, EGRESS_BUFFER, t.local_ssrc, t.feedback_media_ssrc)
+        if size == 0:
+            return
+        egress_rtcp(s, t, buffer, size)

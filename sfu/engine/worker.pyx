@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker thread and its Python face; see `worker.pxd` and design notes in docs/architecture.md."""
+import os
+import threading
+import weakref
+
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from libc.string cimport memset
+from posix.signal cimport sigset_t
+from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
+from sfu.engine.atomic cimport pysfu_load, pysfu_store
+from sfu.engine.commands cimport Commands
+from sfu.engine.event_batch cimport collect_events, event_batch_close, events_of
+from sfu.engine.handover cimport (
+    handover_control_lock, handover_control_unlock, handover_destroy, handover_init, handover_wanted, handover_worker_lock,
+    handover_worker_unlock,
+)
+from sfu.engine.router cimport router_busy, router_close, router_open, router_receive, router_run, router_tick
+from sfu.engine.snapshot cimport snapshot_close, snapshot_take
+from sfu.engine.tables cimport EGRESS_FANOUT
+from sfu.engine.udp cimport udp_close, udp_open, udp_receive, udp_send
+
+from sfu.engine.snapshot import statistics_of
+
+cdef extern from "<poll.h>" nogil:
+    ctypedef unsigned long nfds_t
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    short POLLIN
+    short POLLOUT
+    int ppoll(pollfd *fds, nfds_t count, const timespec *timeout, const sigset_t *mask)
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    int EFD_NONBLOCK
+    int EFD_CLOEXEC
+    int eventfd(unsigned int value, int flags)
+    int eventfd_write(int fd, uint64_t value)
+    int eventfd_read(int fd, uint64_t *value)
+
+cdef extern from "<signal.h>" nogil:
+    int SIG_BLOCK
+    int sigfillset(sigset_t *set)
+    int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+
+cdef enum:
+    RECEIVE_BATCH = 64
+    RUN_BUDGET = 64            # (packet, receiver) pairs between two looks at the clock
+    SLICE_US = 500             # a slice's time under the lock; with 64 datagrams and 512 egress packets its bounds
+    SNAPSHOT_US = 200_000
+    LONGEST_SLEEP_US = 1_000_000
+
+
+cdef int64_t clock_us(int clock) noexcept nogil:
+    cdef timespec now
+    clock_gettime(clock, &now)
+    return <int64_t>now.tv_sec * 1_000_000 + now.tv_nsec // 1000
+
+
+cdef inline int64_t monotonic_us() noexcept nogil:
+    return clock_us(CLOCK_MONOTONIC)
+
+
+cdef void run(WorkerState *w) noexcept nogil:
+    """The thread's life: receive, work a slice under the lock, send; sleep when there is nothing to do."""
+    cdef sigset_t all_signals
+    cdef int received
+    cdef bint busy, signal
+    cdef int64_t now_us
+    sigfillset(&all_signals)
+    pthread_sigmask(SIG_BLOCK, &all_signals, NULL)
+    while pysfu_load(&w.running):
+        received = udp_receive(w.udp, w.batch, RECEIVE_BATCH)
+        now_us = monotonic_us()
+        handover_worker_lock(&w.lock)
+        busy = work(w, received, now_us)
+        publish(w, now_us)
+        signal = w.router.signal_python and not w.signalled
+        if signal:
+            w.signalled = True
+        handover_worker_unlock(&w.lock)
+        if signal:
+            eventfd_write(w.event_fd, 1)
+        send(w)
+        w.busy_us += monotonic_us() - now_us
+        if received <= 0 and (not busy or w.router.egress.count > w.router.egress.done):
+            rest(w)
+
+
+cdef bint work(WorkerState *w, int received, int64_t now_us) noexcept nogil:
+    """One slice. Returns whether fan-out has more to do."""
+    cdef int64_t end_us = now_us + SLICE_US
+    if received > 0:
+        router_receive(w.router, w.batch, <uint32_t>received, now_us)
+    router_tick(w.router, now_us)
+    while router_busy(w.router) and w.router.egress.count < EGRESS_FANOUT:
+        router_run(w.router, RUN_BUDGET, now_us)
+        if monotonic_us() >= end_us:
+            break
+    return router_busy(w.router)
+
+
+cdef void send(WorkerState *w) noexcept nogil:
+    """Give the egress batch to the socket; what it does not take stays for the next time."""
+    cdef uint32_t waiting = w.router.egress.count - w.router.egress.done
+    if waiting == 0:
+        return
+    w.router.egress.done += <uint32_t>udp_send(w.udp, &w.router.egress.packets[w.router.egress.done], waiting)
+    if w.router.egress.done >= w.router.egress.count:
+        w.router.egress.count = 0
+        w.router.egress.done = 0
+
+
+cdef void publish(WorkerState *w, int64_t now_us) noexcept nogil:
+    """Put out a statistics snapshot now and then; never the one that Python may be reading."""
+    cdef int other = 1 - w.published
+    if now_us < w.snapshot_due_us or pysfu_load(&w.reading):
+        return
+    w.snapshot_due_us = now_us + SNAPSHOT_US
+    if snapshot_take(&w.snapshots[other], w.router, w.busy_us) == 0:
+        w.snapshots[other].totals.socket = w.udp.counters
+        w.snapshots[other].totals.has_socket = True
+        pysfu_store(&w.published, other)
+
+
+cdef void rest(WorkerState *w) noexcept nogil:
+    """Sleep until a datagram comes, the socket can send again, Python has a command, or a timer is due."""
+    cdef pollfd fds[2]
+    cdef timespec timeout
+    cdef uint64_t ignored
+    cdef int64_t wait_us
+    fds[0].fd = w.udp.fd
+    fds[0].events = POLLIN | (POLLOUT if w.router.egress.count > w.router.egress.done else 0)
+    fds[1].fd = w.wake_fd
+    fds[1].events = POLLIN
+    pysfu_store(&w.sleeping, 1)
+    wait_us = time_to_next(w)
+    timeout.tv_sec = wait_us // 1_000_000
+    timeout.tv_nsec = (wait_us % 1_000_000) * 1000
+    if ppoll(fds, 2, &timeout, NULL) > 0 and fds[1].revents:
+        eventfd_read(w.wake_fd, &ignored)
+    pysfu_store(&w.sleeping, 0)
+
+
+cdef int64_t time_to_next(WorkerState *w) noexcept nogil:
+    """µs until the next timer. A control call may bring it forward at any moment: it wakes the thread afterwards."""
+    cdef int64_t next_us
+    handover_worker_lock(&w.lock)
+    next_us = w.router.next_tick_us
+    if router_busy(w.router):
+        next_us = 0
+    handover_worker_unlock(&w.lock)
+    next_us -= monotonic_us()
+    if next_us < 0:
+        return 0
+    return next_us if next_us < LONGEST_SLEEP_US else LONGEST_SLEEP_US
+
+
+def _stop(address: int, thread: threading.Thread) -> None:
+    """Let the thread of the WorkerState at `address` end, and wait for it."""
+    cdef WorkerState *w = <WorkerState *><size_t>address
+    pysfu_store(&w.running, 0)
+    eventfd_write(w.wake_fd, 1)
+    thread.join()
+
+
+cdef class Worker:
+    """One native thread that forwards the media of the rooms placed on it.
+
+    All methods are for one thread, the asyncio loop's. `index` (0 to 255) goes into the ICE ufrags. `udp_host` None: all
+    addresses; `udp_port` 0: any free port. Raises ValueError or OSError with what to do about it.
+    """
+
+    def __cinit__(self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True):
+        memset(&self.state, 0, sizeof(WorkerState))
+        memset(&self._batch, 0, sizeof(self._batch))
+        self.state.event_fd = -1
+        self.state.wake_fd = -1
+        self._open = False
+
+    def __init__(self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True):
+        cdef WorkerState *w = &self.state
+        if not 0 <= index <= 255:
+            raise ValueError(f"worker index {index} is out of range: 0 to 255")
+        w.udp = udp_open(udp_host, udp_port, gso)
+        w.router = router_open(index, int.from_bytes(os.urandom(2), "big"), clock_us(CLOCK_REALTIME) - monotonic_us())
+        w.event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        w.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        if w.event_fd < 0 or w.wake_fd < 0 or handover_init(&w.lock):
+            self._release()
+            raise OSError("no file descriptors left for a worker: raise the limit (ulimit -n)")
+        self._open = True
+        snapshot_take(&w.snapshots[0], w.router, 0)
+        self.index = index
+        self.commands = Commands((<const char *>w.router.ufrag_prefix)[:w.router.ufrag_prefix_size])
+        self._thread = None
+        self._finalizer = None
+
+    def __dealloc__(self):
+        self._release()
+
+    cdef void _release(self):
+        cdef WorkerState *w = &self.state
+        if self._open:
+            handover_destroy(&w.lock)
+        self._open = False
+        if w.event_fd >= 0:
+            os.close(w.event_fd)
+        if w.wake_fd >= 0:
+            os.close(w.wake_fd)
+        w.event_fd = -1
+        w.wake_fd = -1
+        udp_close(w.udp)
+        router_close(w.router)
+        w.udp = NULL
+        w.router = NULL
+        snapshot_close(&w.snapshots[0])
+        snapshot_close(&w.snapshots[1])
+        event_batch_close(&self._batch)
+
+    def _run(self) -> None:
+        cdef WorkerState *w = &self.state
+        with nogil:
+            run(w)
+
+    @property
+    def port(self) -> int:
+        """The UDP port that was bound."""
+        return self.state.udp.port
+
+    @property
+    def ipv4_only(self) -> bool:
+        """Whether the machine has no IPv6."""
+        return bool(self.state.udp.ipv4_only)
+
+    @property
+    def gso(self) -> bool:
+        """Whether the kernel segments batches of datagrams for us (UDP_SEGMENT)."""
+        return bool(self.state.udp.gso)
+
+    @property
+    def most_slices_waited(self) -> int:
+        """The most slices that any one control call had to wait for."""
+        return self.state.lock.most_slices_waited
+
+    def start(self) -> None:
+        if self._thread is not None:
+            raise ValueError("this worker was started before")
+        pysfu_store(&self.state.running, 1)
+        self._thread = threading.Thread(target=_run_worker, args=(weakref.ref(self),), name=f"sfu-worker-{self.index}", daemon=True)
+        self._thread.start()
+        self._finalizer = weakref.finalize(self, _stop, <size_t>&self.state, self._thread)
+
+    def stop(self) -> None:
+        """End the thread and wait for it; the socket closes with the object."""
+        if self._finalizer is not None:
+            self._finalizer()
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while events wait."""
+        return self.state.event_fd
+
+    def flush(self) -> None:
+        """Apply the commands given so far, all at once."""
+        cdef WorkerState *w = &self.state
+        cdef Commands commands = self.commands
+        if commands._count == 0:
+            return
+        with nogil:
+            handover_control_lock(&w.lock)
+            commands.apply(w.router, monotonic_us())
+            self._signal()
+            handover_control_unlock(&w.lock)
+            if pysfu_load(&w.sleeping):
+                eventfd_write(w.wake_fd, 1)
+
+    cdef void _signal(self) noexcept nogil:
+        if self.state.router.signal_python and not self.state.signalled:
+            self.state.signalled = True
+            eventfd_write(self.state.event_fd, 1)
+
+    def events(self) -> list:
+        """Take the waiting events (sfu.engine.events)."""
+        cdef WorkerState *w = &self.state
+        cdef uint64_t ignored
+        with nogil:
+            eventfd_read(w.event_fd, &ignored)
+            handover_control_lock(&w.lock)
+            w.signalled = False
+            collect_events(w.router, &self._batch)
+            handover_control_unlock(&w.lock)
+        return events_of(&self._batch)
+
+    def statistics(self):
+        """The last snapshot (sfu.engine.statistics.Statistics), at most about a second old. Takes no lock."""
+        cdef WorkerState *w = &self.state
+        pysfu_store(&w.reading, 1)
+        try:
+            return statistics_of(<size_t>&w.snapshots[pysfu_load(&w.published)])
+        finally:
+            pysfu_store(&w.reading, 0)
+
+
+def _run_worker(reference) -> None:
+    """Thread target. The worker stays alive through its thread's run: `stop` ends it."""
+    worker = reference()
+    if worker is not None:
+        worker._run()

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A light bot's transport: one UDP socket with ICE, DTLS and SRTP on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import random
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sfu.engine.srtp import SrtpError, SrtpSession
+from sfu.load.description import Answer, Setup
+from sfu.load.ice_client import Address, IceClient, read_candidates
+from sfu.transport.certificate import Certificate
+from sfu.transport.dtls import DtlsEndpoint, Role, TransportState
+
+MAX_DATAGRAM: Final = 2048
+# Read per wake-up, so that one bot's flood does not starve the others of the process.
+READ_BATCH: Final = 64
+RECEIVE_BUFFER: Final = 1 << 20
+CONNECT_LIMIT_S: Final = 20.0
+
+# RFC 7983: what the first byte says; RFC 5761: the RTCP packet types in the second.
+STUN_LAST: Final = 3
+DTLS_FIRST, DTLS_LAST = 20, 63
+RTP_FIRST, RTP_LAST = 128, 191
+RTCP_FIRST, RTCP_LAST = 192, 223
+
+
+@dataclass(frozen=True, slots=True)
+class Impairment:
+    """Media datagrams lost at random, each with this probability; the seed makes a run repeatable."""
+
+    inbound_loss: float = 0.0
+    outbound_loss: float = 0.0
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class ConnectionStatistics:
+    received: int = 0
+    sent: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+    send_errors: int = 0
+    srtp_errors: int = 0
+    unexpected: int = 0
+    """Datagrams of no known protocol, or media before the keys."""
+    impaired: int = 0
+    """Lost on purpose."""
+
+
+def now_us() -> int:
+    """The monotonic clock that the engine uses too."""
+    return time.monotonic_ns() // 1000
+
+
+class LightConnection:
+    """Media in and out of one bot. `on_rtp` and `on_rtcp` get decrypted packets and when they came (`now_us`)."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        certificate: Certificate,
+        *,
+        on_rtp: Callable[[bytes, int], None],
+        on_rtcp: Callable[[bytes, int], None],
+        on_state: Callable[[TransportState], None],
+        impairment: Impairment | None = None,
+        accept_address: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """`accept_address` chooses among the server's addresses (a test that wants IPv6, say)."""
+        self._loop = loop
+        self._on_rtp = on_rtp
+        self._on_rtcp = on_rtcp
+        self._on_state = on_state
+        self._impairment = impairment or Impairment()
+        self._random = random.Random(self._impairment.seed)
+        self._accept_address = accept_address
+        self._socket = self._open_socket()
+        self._remote: Address | None = None
+        self._start_dtls: tuple[Role, Sequence[tuple[str, str]]] | None = None
+        self._inbound: SrtpSession | None = None
+        self._outbound: SrtpSession | None = None
+        self._connected: asyncio.Future[None] = loop.create_future()
+        self._dtls = DtlsEndpoint(certificate, loop, send=self._send, on_state=self._on_dtls_state)
+        self.ice = IceClient(loop, send=self._send_check, on_selected=self._on_selected, on_lost=self._fail)
+        self.fingerprint: Final = certificate.fingerprint
+        self.statistics = ConnectionStatistics()
+        self.state = TransportState.NEW
+        self.failure: str | None = None
+
+    @property
+    def local_address(self) -> Address:
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    def start(self, answer: Answer, offered: Setup) -> None:
+        """Connect as the answer says. Our DTLS role follows from what we offered and what the server chose."""
+        role: Role = "server" if answer.setup == "active" or offered == "passive" else "client"
+        remotes = [remote for remote in read_candidates(answer.candidates) if self._accept_address(remote[0])]
+        if not remotes:
+            raise ValueError(f"none of the server's addresses is accepted: {answer.candidates}")
+        self._start_dtls = (role, answer.fingerprints)
+        self._set(TransportState.CONNECTING)
+        self.ice.start(answer.ufrag, answer.password, remotes)
+
+    async def wait_connected(self) -> None:
+        """ConnectionError if it fails, TimeoutError if it takes too long."""
+        async with asyncio.timeout(CONNECT_LIMIT_S):
+            await asyncio.shield(self._connected)
+
+    def rebind(self) -> None:
+        """Go on from another local port, as after a change of network."""
+        self._close_socket()
+        self._socket = self._open_socket()
+        self.ice.check_now()
+
+    def send_rtp(self, packet: bytes) -> None:
+        if self._outbound is not None:
+            self._send_media(self._outbound.protect(packet))
+
+    def send_rtcp(self, packet: bytes) -> None:
+        if self._outbound is not None:
+            self._send_media(self._outbound.protect_rtcp(packet))
+
+    def close(self, *, silently: bool = False) -> None:
+        """`silently`: without telling the server, as a process that dies."""
+        if self.state is TransportState.CLOSED:
+            return
+        if silently:
+            self._close_socket()  # first: the goodbye below finds none
+        self.state = TransportState.CLOSED
+        self._dtls.close()
+        self._release()
+        self._on_state(self.state)
+
+    def _open_socket(self) -> socket.socket:
+        """Dual-stack where the machine has IPv6."""
+        try:
+            sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            sock.bind(("::", 0))
+        except OSError:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.bind(("0.0.0.0", 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        sock.setblocking(False)
+        self._loop.add_reader(sock.fileno(), self._on_readable)
+        return sock
+
+    def _close_socket(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+
+    # In
+
+    def _on_readable(self) -> None:
+        for _ in range(READ_BATCH):
+            try:
+                datagram = self._socket.recv(MAX_DATAGRAM)
+            except BlockingIOError:
+                return
+            except OSError:  # an ICMP error of something sent earlier, or closed by a callback
+                return
+            self.statistics.received += 1
+            self.statistics.received_bytes += len(datagram)
+            self._take(datagram)
+
+    def _take(self, datagram: bytes) -> None:
+        first = datagram[0] if datagram else 255
+        if RTP_FIRST <= first <= RTP_LAST:
+            self._take_media(datagram)
+        elif first <= STUN_LAST:
+            self.ice.take(datagram)
+        elif DTLS_FIRST <= first <= DTLS_LAST:
+            self._dtls.datagram(datagram)
+        else:
+            self.statistics.unexpected += 1
+
+    def _take_media(self, datagram: bytes) -> None:
+        if self._inbound is None or len(datagram) < 2:
+            self.statistics.unexpected += 1
+            return
+        if self._lose(self._impairment.inbound_loss):
+            return
+        arrived_us = now_us()
+        is_rtcp = RTCP_FIRST <= datagram[1] <= RTCP_LAST
+        try:
+            packet = self._inbound.unprotect_rtcp(datagram) if is_rtcp else self._inbound.unprotect(datagram)
+        except SrtpError:
+            self.statistics.srtp_errors += 1
+            return
+        (self._on_rtcp if is_rtcp else self._on_rtp)(packet, arrived_us)
+
+    # Out
+
+    def _send_media(self, datagram: bytes) -> None:
+        if not self._lose(self._impairment.outbound_loss):
+            self._send(datagram)
+
+    def _lose(self, probability: float) -> bool:
+        lost = probability > 0 and self._random.random() < probability
+        self.statistics.impaired += lost
+        return lost
+
+    def _send(self, datagram: bytes) -> None:
+        if self._remote is None:
+            return
+        try:
+            self._socket.sendto(datagram, self._remote)
+        except OSError:  # a full buffer or a network that is away: the datagram is lost, as any may be
+            self.statistics.send_errors += 1
+            return
+        self.statistics.sent += 1
+        self.statistics.sent_bytes += len(datagram)
+
+    def _send_check(self, datagram: bytes, remote: Address) -> None:
+        self._socket.sendto(datagram, self._native(remote))
+
+    def _native(self, remote: Address) -> Address:
+        """The address in the form that our socket's family wants."""
+        host, port = remote
+        if self._socket.family == socket.AF_INET6 and ipaddress.ip_address(host).version == 4:
+            return f"::ffff:{host}", port
+        return remote
+
+    # State
+
+    def _on_selected(self, remote: Address) -> None:
+        self._remote = self._native(remote)
+        if self._start_dtls is not None:
+            self._dtls.start(*self._start_dtls)
+
+    def _on_dtls_state(self, state: TransportState) -> None:
+        if state is TransportState.CONNECTED:
+            keys = self._dtls.keys
+            assert keys is not None
+            self._inbound = SrtpSession(keys.profile.number, keys.receive, outbound=False)
+            self._outbound = SrtpSession(keys.profile.number, keys.send, outbound=True)
+            self._set(state)
+            if not self._connected.done():
+                self._connected.set_result(None)
+        elif state is TransportState.FAILED:
+            self._fail(f"DTLS: {self._dtls.failure}")
+        elif state is TransportState.CLOSED and self.state is not TransportState.CLOSED:
+            self._fail("the server closed the connection")
+
+    def _fail(self, reason: str) -> None:
+        if self.state in (TransportState.FAILED, TransportState.CLOSED):
+            return
+        self.failure = reason
+        self.state = TransportState.FAILED
+        self._dtls.close()
+        self._release()
+        self._on_state(self.state)
+
+    def _release(self) -> None:
+        self.ice.close()
+        self._close_socket()
+        self._inbound = self._outbound = None
+        if not self._connected.done():
+            self._connected.set_exception(ConnectionError(self.failure or "closed"))
+            with contextlib.suppress(ConnectionError):
+                self._connected.exception()
+
+    def _set(self, state: TransportState) -> None:
+        self.state = state
+        self._on_state(state)

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one light bot publishes: its streams, their clocks, and what the server asks of them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from sfu.load.connection import now_us
+from sfu.load.description import AUDIO_LEVEL, CLOCK_RATE_HZ, OPUS, VP8, VP8_RTX
+from sfu.load.media import AUDIO_FRAME_MS, AudioSpec, OpusSource, Stamp, VideoSpec, Vp8Source
+from sfu.load.sending import RtpStream, TransportSequence, ntp_from_unix_us
+from sfu.wire.rtcp_messages import FullIntraRequest, Nack, Packet, PictureLossIndication, ReceiverReport, SenderReport
+
+# A process that stalled does not send what it missed: it goes on from now.
+MAX_LATE_S: Final = 0.5
+
+
+class _Ticker:
+    """Calls back at a steady rate on the loop's clock."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, interval_s: float, callback: Callable[[], None]) -> None:
+        self._loop = loop
+        self._interval_s = interval_s
+        self._callback = callback
+        self._due_s = loop.time()
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._due_s = self._loop.time()
+        self._tick()
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _tick(self) -> None:
+        self._due_s += self._interval_s
+        if self._loop.time() - self._due_s > MAX_LATE_S:
+            self._due_s = self._loop.time()
+        self._handle = self._loop.call_at(self._due_s, self._tick)
+        self._callback()
+
+
+@dataclass(slots=True)
+class _Encoding:
+    stream: RtpStream
+    source: Vp8Source
+    active: bool = True
+
+
+class LightPublisher:
+    """Synthetic microphone and camera. Nothing is sent before `start`."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        send_rtp: Callable[[bytes], None],
+        audio: AudioSpec | None,
+        video: VideoSpec | None,
+        stamp: Stamp,
+        clock_offset_us: int,
+        rng: random.Random,
+    ) -> None:
+        """`clock_offset_us`: how far this bot's wall clock, as its sender reports tell it, is off."""
+        self._send_rtp = send_rtp
+        self._clock_offset_us = clock_offset_us
+        self._started_us = now_us()
+        self._tickers: list[_Ticker] = []
+        self._encodings: list[_Encoding] = []
+        self._audio_stream: RtpStream | None = None
+        self._audio_talking = False
+        transport_sequence = TransportSequence()
+        self.audio = audio
+        self.audio_muted = False
+        self.video_muted = False
+        if audio is not None:
+            self._opus = OpusSource(audio, stamp)
+            self._audio_stream = RtpStream(
+                mid="audio",
+                rid="",
+                payload_type=OPUS,
+                rtx_payload_type=0,
+                clock_rate_hz=CLOCK_RATE_HZ["audio"],
+                transport_sequence=transport_sequence,
+                rng=rng,
+            )
+            self._tickers.append(_Ticker(loop, AUDIO_FRAME_MS / 1000, self._send_audio))
+        if video is not None:
+            simulcast = len(video.layers) > 1
+            for index, layer in enumerate(video.layers):
+                stream = RtpStream(
+                    mid="video",
+                    rid=layer.rid if simulcast else "",
+                    payload_type=VP8,
+                    rtx_payload_type=VP8_RTX,
+                    clock_rate_hz=CLOCK_RATE_HZ["video"],
+                    transport_sequence=transport_sequence,
+                    rng=rng,
+                )
+                self._encodings.append(_Encoding(stream, Vp8Source(layer, index, video, rng, stamp)))
+            self._tickers.append(_Ticker(loop, 1 / video.fps, self._send_video))
+
+    @property
+    def audio_stream(self) -> RtpStream | None:
+        return self._audio_stream
+
+    @property
+    def video_streams(self) -> tuple[RtpStream, ...]:
+        """Lowest layer first."""
+        return tuple(encoding.stream for encoding in self._encodings)
+
+    @property
+    def streams(self) -> tuple[RtpStream, ...]:
+        return (*([self._audio_stream] if self._audio_stream else []), *self.video_streams)
+
+    def start(self) -> None:
+        for ticker in self._tickers:
+            ticker.start()
+
+    def stop(self) -> None:
+        for ticker in self._tickers:
+            ticker.stop()
+
+    def set_active_layers(self, layers: Iterable[int]) -> None:
+        """Send only these encodings, as a browser without bandwidth; one that comes back begins with a keyframe."""
+        wanted = set(layers)
+        for index, encoding in enumerate(self._encodings):
+            encoding.source.keyframe_wanted |= index in wanted and not encoding.active
+            encoding.active = index in wanted
+
+    def reports(self) -> list[SenderReport]:
+        """One for each stream that has sent."""
+        media_us = now_us() - self._started_us
+        ntp = ntp_from_unix_us(time.time_ns() // 1000 + self._clock_offset_us)
+        return [stream.report(media_us, ntp) for stream in self.streams if stream.statistics.packets]
+
+    def take(self, message: Packet) -> None:
+        """RTCP from the server."""
+        match message:
+            case PictureLossIndication(media=media):
+                self._request_keyframe(media)
+            case FullIntraRequest(entries=entries):
+                for media, _ in entries:
+                    self._request_keyframe(media)
+            case Nack(media=media, sequences=sequences):
+                self._retransmit(media, sequences)
+            case ReceiverReport(reports=reports) | SenderReport(reports=reports):
+                reported = {report.ssrc for report in reports}
+                for stream in self.streams:
+                    stream.reported = stream.reported or stream.ssrc in reported
+            case _:
+                pass
+
+    def _request_keyframe(self, ssrc: int) -> None:
+        for encoding in self._encodings:
+            if encoding.stream.ssrc == ssrc:
+                encoding.source.keyframe_wanted = True
+                encoding.stream.statistics.keyframe_requests += 1
+
+    def _retransmit(self, ssrc: int, sequences: Iterable[int]) -> None:
+        for stream in self.video_streams:
+            if stream.ssrc == ssrc:
+                packets = (stream.retransmission(sequence) for sequence in sequences)
+                for packet in packets:
+                    if packet is not None:
+                        self._send_rtp(packet)
+
+    def _send_audio(self) -> None:
+        stream = self._audio_stream
+        if stream is None or self.audio is None or self.audio_muted:
+            self._audio_talking = False
+            return
+        level = (0x80 if self.audio.voice else 0) | self.audio.level & 0x7F
+        timestamp = stream.timestamp(self._audio_frames_us())
+        marker, self._audio_talking = not self._audio_talking, True
+        payload = self._opus.next_frame()
+        extensions = {AUDIO_LEVEL: bytes((level,))}
+        self._send_rtp(stream.packet(payload, marker=marker, timestamp=timestamp, extensions=extensions))
+
+    def _audio_frames_us(self) -> int:
+        """Whole frames since the start: an audio clock does not jitter with the loop."""
+        frame_us = AUDIO_FRAME_MS * 1000
+        return round((now_us() - self._started_us) / frame_us) * frame_us
+
+    def _send_video(self) -> None:
+        if self.video_muted:
+            return
+        media_us = now_us() - self._started_us
+        for encoding in self._encodings:
+            if not encoding.active:
+                continue
+            timestamp = encoding.stream.timestamp(media_us)
+            for payload, marker in encoding.source.next_frame():
+                self._send_rtp(encoding.stream.packet(payload, marker=marker, timestamp=timestamp, extensions={}))

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Carries the decisions of `slots` and `layers` out: for one receiver at a time, only what differs from what is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from sfu.rooms.layers import choose_target
+from sfu.rooms.media import SentTrack, SlotState
+from sfu.rooms.member import Member
+from sfu.rooms.model import Publication, PublicationId
+from sfu.rooms.slots import Candidate, assign
+from sfu.rooms.speakers import Speakers
+
+Offered = Mapping[PublicationId, tuple[Publication, SentTrack]]
+"""All that can be received in a room."""
+
+
+def offered_by(members: Iterable[Member]) -> dict[PublicationId, tuple[Publication, SentTrack]]:
+    return {
+        publication.id: (publication, member.media.tracks[mid])
+        for member in members
+        for mid, publication in member.published.items()
+        if mid in member.media.tracks
+    }
+
+
+def candidates(offered: Offered, speakers: Speakers) -> list[Candidate]:
+    """The same for every receiver, but for its wishes."""
+    return [
+        Candidate(
+            publication=publication.id,
+            participant=publication.participant.id,
+            source=publication.source,
+            order=publication.order,
+            muted=publication.muted,
+            dominant=speakers.dominant == publication.participant.id,
+            active=speakers.is_active(publication.participant.id),
+            dominant_us=speakers.dominant_us(publication.participant.id),
+            active_us=speakers.active_us(publication.participant.id),
+        )
+        for publication, _ in offered.values()
+    ]
+
+
+def plan(member: Member, offered: Offered, everything: Sequence[Candidate]) -> None:
+    """Bind, unbind and re-bind this member's slots, and set their targets. Silent where nothing changes."""
+    # A publication that turns out to be undecodable leaves its place to another: each round rules one out at least.
+    while not _bind_all(member, offered, _wanted(member, everything)):
+        pass
+    for state in member.media.slots.values():
+        set_target(member, state)
+
+
+def set_target(member: Member, state: SlotState) -> None:
+    """The layer that a slot should show of what it is bound to."""
+    publication = member.bound.get(state.slot.mid)
+    if publication is not None and state.track is not None:
+        wish = member.participant.wish(publication.id)
+        layers = publication.layers
+        member.media.set_target(state, choose_target(layers, state.track.live, wish))
+
+
+def _wanted(member: Member, everything: Iterable[Candidate]) -> list[Candidate]:
+    participant = member.participant
+    wanted = []
+    for one in everything:
+        if one.participant == participant.id or one.publication in member.undecodable:
+            continue
+        wish = participant.wishes.get(one.publication)
+        if wish is None:
+            wanted.append(one)
+        elif not wish.paused:
+            wanted.append(one if wish.slot is None else replace(one, wished_slot=wish.slot))
+    return wanted
+
+
+def _bind_all(member: Member, offered: Offered, wanted: Sequence[Candidate]) -> bool:
+    """False: something could not be decoded, and the choice has to be made again without it."""
+    slots = [state.slot for state in member.media.slots.values()]
+    previous = {mid: publication.id for mid, publication in member.bound.items() if mid in member.media.slots}
+    assignment = assign(slots, wanted, previous)
+    for mid, state in member.media.slots.items():
+        chosen = offered.get(assignment.get(mid, ""))
+        if chosen is None:
+            if member.bound.pop(mid, None) is not None:
+                member.media.unbind(state)
+                member.tell_slot(state)
+        elif not _bind(member, state, *chosen):
+            return False
+    return True
+
+
+def _bind(member: Member, state: SlotState, publication: Publication, track: SentTrack) -> bool:
+    mid = state.slot.mid
+    if member.bound.get(mid) is publication and state.track is track:
+        return True
+    if not member.media.bind(state, track, publication.number):
+        member.undecodable.add(publication.id)
+        return False
+    member.bound[mid] = publication
+    set_target(member, state)
+    member.tell_slot(state)
+    return True

@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one room: takes the requests of its participants, and keeps everybody's slots in line with what there is.
+
+A change marks the receivers it touches; they are planned once, at the end of the loop's tick, however many changes
+there were.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from sfu.engine.statistics import LayerStatistics, Statistics
+from sfu.rooms import binder
+from sfu.rooms.errors import RoomError
+from sfu.rooms.events import (
+    MediaLost,
+    ParticipantJoined,
+    ParticipantLeft,
+    PublicationUpdated,
+    Published,
+    Removed,
+    RoomEvent,
+    SpeakersChanged,
+    Unpublished,
+)
+from sfu.rooms.media import ENDED, OpenTransport, ParticipantMedia, SentTrack, SlotState
+from sfu.rooms.member import Listener, Member
+from sfu.rooms.model import (
+    Kind,
+    Layer,
+    LeaveReason,
+    Mid,
+    Participant,
+    ParticipantId,
+    Permissions,
+    Publication,
+    PublicationId,
+    Source,
+    Wish,
+)
+from sfu.rooms.room import Room
+from sfu.rooms.speakers import SILENT, Speakers
+from sfu.sdp.negotiation import MediaSection, parse_offer
+from sfu.transport.dtls import TransportState
+from sfu.transport.engine_port import EnginePort
+
+logger = logging.getLogger(__name__)
+
+# How long a participant without signalling, or without media, may come back: as long as ICE consent lasts (RFC 7675).
+CONSENT_US: Final = 30_000_000
+
+DEFAULT_SOURCES: Final = {Kind.AUDIO: Source.MICROPHONE, Kind.VIDEO: Source.CAMERA}
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedTrack:
+    """What a client says of one of its sending sections."""
+
+    source: Source
+    name: str = ""
+    muted: bool = False
+    layers: tuple[Layer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    sdp: str
+    publications: tuple[tuple[Mid, Publication], ...]
+    slots: tuple[SlotState, ...]
+
+
+@dataclass(slots=True)
+class _Levels:
+    """Audio levels outlast their packets: a track that sends nothing is silent, whatever its last level was."""
+
+    packets: dict[int, int] = field(default_factory=dict)
+
+    def read(self, handle: int, statistics: Statistics) -> int:
+        track = statistics.tracks.get(handle)
+        if track is None:
+            return SILENT
+        packets = sum(layer.packets for layer in track.layers)
+        stalled = packets == self.packets.get(handle)
+        self.packets[handle] = packets
+        return SILENT if stalled else track.audio_level
+
+
+class Conductor:
+    def __init__(
+        self,
+        name: str,
+        port: EnginePort,
+        open_transport: OpenTransport,
+        clock: Callable[[], int],
+        on_empty: Callable[[Conductor], None],
+    ) -> None:
+        """`clock` is monotonic, in microseconds. `on_empty` is called when the last participant has left."""
+        self.room: Final = Room(name, self._on_room_event)
+        self.members: Final[dict[ParticipantId, Member]] = {}
+        self.port: Final = port
+        self._open_transport = open_transport
+        self._clock = clock
+        self._on_empty = on_empty
+        self._speakers = Speakers()
+        self._levels = _Levels()
+        self._to_plan: set[ParticipantId] = set()
+        self._plan_scheduled = False
+
+    # --- requests
+
+    def join(self, identity: str, name: str, permissions: Permissions, listener: Listener) -> Member:
+        """An older participant with this identity is replaced."""
+        older = self.room.find_identity(identity)
+        if older is not None:
+            self.leave(self.members[older.id], LeaveReason.REPLACED, keep_room=True)
+        participant = self.room.join(identity, name, permissions)
+        member = Member(participant, listener, self._on_transport, self._on_live)
+        member.media = ParticipantMedia(self.port, self._open_transport, member)
+        self.members[participant.id] = member
+        return member
+
+    def leave(self, member: Member, reason: LeaveReason, *, keep_room: bool = False) -> None:
+        """Idempotent. `keep_room`: somebody else is about to join."""
+        if self.members.pop(member.participant.id, None) is None:
+            return
+        member.media.close()
+        self.room.leave(member.participant, reason)
+        member.tell(Removed(reason))
+        if not self.members and not keep_room:
+            self._on_empty(self)
+
+    def offer(self, member: Member, sdp: str, described: Mapping[Mid, OfferedTrack]) -> Answer:
+        """SdpError or RoomError if it is not acceptable; then nothing has changed."""
+        offer = parse_offer(sdp)
+        continues = member.media.continues(offer)
+        sections = {section.mid: section for section in offer.sections if not section.rejected}
+        sending = {mid: section for mid, section in sections.items() if section.direction == "publish"}
+        _check_described(described, offer.sections, member.published if continues else {})
+        silenced = {mid for mid in member.silenced if mid not in described} if continues else set()
+        known = member.published.keys() if continues else set()
+        more = len(sending.keys() - silenced - known) - (0 if continues else len(member.published))
+        if sending.keys() - silenced:
+            self.room.check_may_publish(member.participant, more)
+        member.silenced = silenced
+        declared = {mid: {layer.rid: layer for layer in track.layers} for mid, track in described.items()}
+        can_subscribe = member.participant.permissions.can_subscribe
+        answer = member.media.negotiate(offer, declared, skip=silenced, with_slots=can_subscribe)
+        member.bound = {mid: one for mid, one in member.bound.items() if continues and mid in member.media.slots}
+        member.deadline_us = None
+        member.undecodable.clear()
+        self._reconcile(member, described, continues)
+        self.plan_soon(None)
+        return Answer(answer, tuple(member.published.items()), tuple(member.media.slots.values()))
+
+    def set_muted(self, member: Member, publication: PublicationId, muted: bool) -> None:
+        self.room.update(self.room.own_publication(member.participant, publication), muted=muted)
+
+    def unpublish(self, member: Member, publication: PublicationId) -> None:
+        found = self.room.own_publication(member.participant, publication)
+        for mid, one in list(member.published.items()):
+            if one is found:
+                del member.published[mid]
+                member.silenced.add(mid)
+                member.media.remove_track(mid)
+        self.room.unpublish(found)
+
+    def set_wish(self, member: Member, publication: PublicationId, wish: Wish) -> None:
+        self.room.set_wish(member.participant, publication, wish)
+        self.plan_soon(member)
+
+    def signalling_lost(self, member: Member) -> None:
+        """Its door closed without a word. While its media may still flow it stays, up to the consent time."""
+        member.signalled = False
+        if member.media.alive:
+            member.deadline_us = self._clock() + CONSENT_US
+        else:
+            self.leave(member, LeaveReason.LOST)
+
+    # --- time
+
+    def tick(self, statistics: Statistics, now_us: int) -> None:
+        """At the sampling rate of `speakers`, with the worker's latest statistics."""
+        for member in list(self.members.values()):
+            if member.deadline_us is not None and now_us >= member.deadline_us:
+                self.leave(member, LeaveReason.LOST)
+        self._sample_speakers(statistics, now_us)
+
+    def measure_layers(self, statistics: Statistics) -> None:
+        """Fill in the sizes of layers whose publisher declared none. Much less often than `tick`."""
+        for member in self.members.values():
+            for mid, publication in member.published.items():
+                track = member.media.tracks.get(mid)
+                measured = None if track is None else statistics.tracks.get(track.handle)
+                if measured is not None and any(not layer.pixels for layer in publication.layers):
+                    self.room.update(publication, layers=_with_sizes(publication.layers, measured.layers))
+
+    def _sample_speakers(self, statistics: Statistics, now_us: int) -> None:
+        levels: dict[ParticipantId, int] = {}
+        for member in self.members.values():
+            for mid, publication in member.published.items():
+                track = member.media.tracks.get(mid)
+                if publication.source is Source.MICROPHONE and track is not None:
+                    level = SILENT if publication.muted else self._levels.read(track.handle, statistics)
+                    levels[member.participant.id] = min(level, levels.get(member.participant.id, SILENT))
+        if self._speakers.sample(levels, now_us):
+            members = [self.members[one] for one in self._speakers.active if one in self.members]
+            self._tell_all(SpeakersChanged(tuple(member.participant for member in members)))
+            self.plan_soon(None)
+
+    # --- what happens
+
+    def _on_room_event(self, event: RoomEvent) -> None:
+        origin = _origin(event)
+        for member in list(self.members.values()):
+            if member.participant is not origin:
+                member.tell(event)
+        self.plan_soon(None)
+
+    def _tell_all(self, event: SpeakersChanged) -> None:
+        for member in list(self.members.values()):
+            member.tell(event)
+
+    def _on_transport(self, member: Member, state: TransportState) -> None:
+        if state not in ENDED or member.participant.id not in self.members:
+            return
+        member.bound.clear()
+        self.plan_soon(None)
+        if not member.signalled:
+            self.leave(member, LeaveReason.LOST)
+            return
+        member.deadline_us = self._clock() + CONSENT_US
+        if state is TransportState.FAILED:
+            logger.info("media of %s failed: %s", member.participant.id, member.media.failure)
+            member.tell(MediaLost())
+
+    def _on_live(self, member: Member, track: SentTrack) -> None:
+        publication = member.publication_of(track)
+        for receiver in self.members.values():
+            for state in receiver.media.slots.values():
+                if state.track is track and receiver.bound.get(state.slot.mid) is publication:
+                    binder.set_target(receiver, state)
+
+    # --- publications and slots
+
+    def _reconcile(self, member: Member, described: Mapping[Mid, OfferedTrack], continues: bool) -> None:
+        """Publications follow the tracks that were negotiated. Over a change of PeerConnection the same source stays
+        the same publication."""
+        tracks = member.media.tracks
+        before = dict(member.published)
+        spare = [one for mid, one in before.items() if not (continues and mid in tracks)]
+        member.published = {}
+        for mid, track in tracks.items():
+            told = described.get(mid) or OfferedTrack(DEFAULT_SOURCES[Kind(track.section.kind)])
+            publication = before.get(mid) if continues else None
+            if publication is None:
+                publication = next((one for one in spare if (one.source, one.name) == (told.source, told.name)), None)
+                if publication is not None:
+                    spare.remove(publication)
+            if publication is None:
+                publication = self.room.publish(
+                    member.participant, told.source, name=told.name, muted=told.muted, layers=track.layers
+                )
+            elif mid in described or not continues:
+                self.room.update(publication, name=told.name, muted=told.muted, layers=track.layers)
+            member.published[mid] = publication
+            for receiver in self.members.values():
+                receiver.undecodable.discard(publication.id)
+        for publication in spare:
+            self.room.unpublish(publication)
+
+    def plan_soon(self, member: Member | None) -> None:
+        """None: everybody."""
+        self._to_plan.update(self.members if member is None else (member.participant.id,))
+        if not self._plan_scheduled:
+            self._plan_scheduled = True
+            self.port.loop.call_soon(self._plan)
+
+    def _plan(self) -> None:
+        self._plan_scheduled = False
+        offered = binder.offered_by(self.members.values())
+        everything = binder.candidates(offered, self._speakers)
+        todo, self._to_plan = self._to_plan, set()
+        for participant in todo:
+            member = self.members.get(participant)
+            if member is not None:
+                binder.plan(member, offered, everything)
+
+
+def _origin(event: RoomEvent) -> Participant:
+    match event:
+        case ParticipantJoined(participant) | ParticipantLeft(participant):
+            return participant
+        case Published(publication) | Unpublished(publication) | PublicationUpdated(publication):
+            return publication.participant
+
+
+def _check_described(
+    described: Mapping[Mid, OfferedTrack], sections: Sequence[MediaSection], published: Mapping[Mid, Publication]
+) -> None:
+    kinds = {section.mid: section.kind for section in sections}
+    for mid, track in described.items():
+        if mid not in kinds:
+            raise RoomError(
+                "bad_track", f"there is no media section with the mid {mid[:40]!r}", "describe only what the SDP has"
+            )
+        if kinds[mid] != track.source.kind:
+            raise RoomError(
+                "bad_track",
+                f"the section {mid!r} is {kinds[mid]}, and a {track.source} is {track.source.kind}",
+                "give each track the source that it is",
+            )
+        if mid in published and published[mid].source is not track.source:
+            raise RoomError(
+                "bad_track",
+                f"the section {mid!r} is published as {published[mid].source}, not as {track.source}",
+                "a section keeps its source: unpublish it and send the other one in a section of its own",
+            )
+
+
+def _with_sizes(layers: Sequence[Layer], measured: Sequence[LayerStatistics]) -> tuple[Layer, ...]:
+    """An engine's layer has the same index as ours."""
+    filled = list(layers)
+    for index, (layer, seen) in enumerate(zip(layers, measured, strict=False)):
+        if not layer.pixels and seen.width and seen.height:
+            filled[index] = replace(layer, width=seen.width, height=seen.height)
+    return tuple(filled)

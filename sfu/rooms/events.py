@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens in a room, for the doors to translate into their protocols."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sfu.rooms.model import LeaveReason, Mid, Participant, Publication
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantJoined:
+    participant: Participant
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantLeft:
+    participant: Participant
+    reason: LeaveReason
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    publication: Publication
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublished:
+    publication: Publication
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationUpdated:
+    """Muted, renamed, or with other layers."""
+
+    publication: Publication
+
+
+RoomEvent = ParticipantJoined | ParticipantLeft | Published | Unpublished | PublicationUpdated
+"""Of a room: all participants but the one who caused it hear of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotBound:
+    """A slot of this participant shows another publication (None: nothing) from the packet with `rtp_timestamp` on.
+
+    Comes at the bind without the timestamp, and again with it when the first packet has left.
+    """
+
+    mid: Mid
+    publication: Publication | None
+    generation: int
+    rtp_timestamp: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerChanged:
+    """Another layer flows into a slot of this participant."""
+
+    publication: Publication
+    mid: Mid
+    spatial: int
+    temporal: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakersChanged:
+    """Who speaks now, the dominant speaker first."""
+
+    participants: tuple[Participant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaLost:
+    """This participant's transport failed. A new PeerConnection and a new offer bring its media back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """This participant is out of the room. Nothing comes after it."""
+
+    reason: LeaveReason
+
+
+ParticipantEvent = RoomEvent | SlotBound | LayerChanged | SpeakersChanged | MediaLost | Removed
+"""What one participant's listener hears."""

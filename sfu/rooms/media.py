@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One participant's negotiated media: its offer carried out in the engine, and its slots bound and unbound there.
+
+No policy here: the conductor says what goes where. Commands are only appended; the engine port applies a tick's worth
+at once.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from sfu.engine.codecs import Codec as EngineCodec
+from sfu.engine.commands import Payload
+from sfu.engine.events import ForwarderLayer, ForwarderStarted, TrackLayers
+from sfu.rooms.layers import Target, order_layers
+from sfu.rooms.model import Kind, Layer, Mid
+from sfu.rooms.slots import Slot, pair_up
+from sfu.sdp.negotiation import (
+    Codec,
+    LocalTransport,
+    MediaSection,
+    Offer,
+    SlotMedia,
+    compare_offers,
+    payload_map,
+    write_answer,
+)
+from sfu.transport.certificate import Certificate
+from sfu.transport.dtls import TransportState
+from sfu.transport.engine_port import EnginePort
+from sfu.transport.peer import PeerTransport
+from sfu.wire.extensions import EXTENSION_URIS
+
+# An SDP session id is a number that JavaScript can hold (RFC 9429, section 5.2.1: 63 bits at most).
+SESSION_ID_BITS: Final = 53
+
+# The engine's bounds, of which an SDP may exceed both: the lowest layers and the preferred codecs are served.
+MAX_LAYERS: Final = 4
+MAX_PAYLOAD_TYPES: Final = 16
+
+ENDED: Final = (TransportState.FAILED, TransportState.CLOSED)
+
+OpenTransport = Callable[[Callable[[TransportState], None]], PeerTransport]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaPlane:
+    """One worker as rooms see it: what every participant's transport on it has in common."""
+
+    port: EnginePort
+    certificate: Certificate
+    candidates: tuple[str, ...]
+
+    def open_transport(self, on_state: Callable[[TransportState], None]) -> PeerTransport:
+        return PeerTransport(self.port, self.certificate, self.candidates, on_state)
+
+
+@dataclass(slots=True, eq=False)
+class SentTrack:
+    """What a participant sends us in one media section, as the engine knows it."""
+
+    section: MediaSection
+    handle: int
+    layers: tuple[Layer, ...]
+    """In the engine's order, lowest first."""
+    live: int = 0
+    """Bit i: layer i flows."""
+
+
+@dataclass(slots=True, eq=False)
+class SlotState:
+    """One of the participant's receiving sections. SSRCs and sequence numbers go on across binds."""
+
+    slot: Slot
+    section: MediaSection
+    forwarder: int
+    media: SlotMedia
+    generation: int = 0
+    """Counts binds and unbinds, so that a late message or event is known for what it is."""
+    track: SentTrack | None = None
+    target: Target | None = None
+
+
+class MediaObserver(Protocol):
+    """Who hears what the engine reports of this participant's media."""
+
+    def on_transport(self, state: TransportState) -> None: ...
+    def on_live(self, track: SentTrack) -> None: ...
+    def on_started(self, slot: SlotState, rtp_timestamp: int) -> None: ...
+    def on_layer(self, slot: SlotState, spatial: int, temporal: int) -> None: ...
+
+
+@dataclass(slots=True)
+class _Connection:
+    """What lives as long as one PeerConnection of the client."""
+
+    transport: PeerTransport
+    offer: Offer
+    session_id: int = field(default_factory=lambda: secrets.randbits(SESSION_ID_BITS))
+    session_version: int = 0
+    used_ssrcs: set[int] = field(default_factory=set)
+
+    def new_ssrc(self) -> int:
+        """Never one that this transport has used: a forwarder starts its sequence numbers anew, and under the same
+        keys the same SSRC would protect an index twice."""
+        while True:
+            ssrc = secrets.randbits(32)
+            if ssrc and ssrc not in self.used_ssrcs:
+                self.used_ssrcs.add(ssrc)
+                return ssrc
+
+
+class ParticipantMedia:
+    def __init__(self, port: EnginePort, open_transport: OpenTransport, observer: MediaObserver) -> None:
+        self._port = port
+        self._open_transport = open_transport
+        self._observer = observer
+        self._connection: _Connection | None = None
+        self.tracks: Final[dict[Mid, SentTrack]] = {}
+        self.slots: Final[dict[Mid, SlotState]] = {}
+
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None and self._connection.transport.state is TransportState.CONNECTED
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last transport failed."""
+        return None if self._connection is None else self._connection.transport.failure
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a transport, be it still connecting."""
+        return self._connection is not None and self._connection.transport.state not in ENDED
+
+    def continues(self, offer: Offer) -> bool:
+        """Whether an offer is of the PeerConnection that is there; else it replaces it. SdpError if it contradicts
+        itself."""
+        if self._connection is None or not self.alive:
+            return False
+        previous = self._connection.offer
+        if set(previous.fingerprints) != set(offer.fingerprints):
+            return False
+        compare_offers(previous, offer)
+        return True
+
+    def negotiate(
+        self, offer: Offer, declared: Mapping[Mid, Mapping[str, Layer]], *, skip: Iterable[Mid], with_slots: bool
+    ) -> str:
+        """Carry out an offer; returns the answer. Afterwards `tracks` and `slots` are what was agreed.
+
+        `declared`: the layers that the client told of, by mid and rid. `skip`: sections that stay unpublished
+        although they could send. `with_slots=False`: the participant may not subscribe.
+        """
+        if not self.continues(offer):
+            self.close()
+            self._connection = _Connection(self._open_transport(self._on_state), offer)
+        connection = self._connection
+        assert connection is not None
+        connection.offer = offer
+        connection.transport.set_remote(offer.fingerprints, offer.setup)
+        sections = [section for section in offer.sections if not section.rejected]
+        skipped = frozenset(skip)
+        sending = {s.mid: s for s in sections if s.direction == "publish" and s.mid not in skipped}
+        receiving = {s.mid: s for s in sections if s.direction == "receive"} if with_slots else {}
+        self._port.commands.set_receive_extensions(connection.transport.handle, _extension_kinds(sections))
+        self._update_tracks(connection, sending, declared)
+        self._update_slots(connection, receiving)
+        connection.session_version += 1
+        local = LocalTransport(
+            ufrag=connection.transport.ufrag,
+            password=connection.transport.password,
+            fingerprint=connection.transport.fingerprint,
+            candidates=connection.transport.candidates,
+            session_id=connection.session_id,
+        )
+        slots = {mid: state.media for mid, state in self.slots.items()}
+        return write_answer(offer, local, slots, connection.session_version)
+
+    def bind(self, state: SlotState, track: SentTrack, number: int) -> bool:
+        """Show a track in a slot, from its next keyframe on. False: the client cannot decode it."""
+        payloads = payload_map(track.section, state.section)
+        if not payloads:
+            return False
+        state.generation += 1
+        state.track, state.target = track, None
+        payloads = payloads[:MAX_PAYLOAD_TYPES]
+        self._port.commands.bind(state.forwarder, track.handle, number, state.generation, list(payloads))
+        return True
+
+    def unbind(self, state: SlotState) -> None:
+        state.generation += 1
+        state.track, state.target = None, None
+        self._port.commands.unbind(state.forwarder)
+
+    def set_target(self, state: SlotState, target: Target) -> None:
+        if state.target != target:
+            state.target = target
+            self._port.commands.set_target(state.forwarder, target.spatial, target.temporal)
+
+    def remove_track(self, mid: Mid) -> None:
+        """Unpublished without a new offer: the section stays, nothing of it is routed any more."""
+        track = self.tracks.pop(mid, None)
+        if track is not None:
+            self._port.unwatch_track(track.handle)
+            self._port.commands.remove_track(track.handle)
+
+    def close(self) -> None:
+        """Say goodbye to the client's PeerConnection and leave nothing in the engine."""
+        connection, self._connection = self._connection, None
+        for mid in list(self.tracks):
+            self.remove_track(mid)
+        for mid in list(self.slots):
+            self._remove_slot(mid)
+        if connection is not None:
+            connection.transport.close()
+
+    def _update_tracks(
+        self, connection: _Connection, sending: Mapping[Mid, MediaSection], declared: Mapping[Mid, Mapping[str, Layer]]
+    ) -> None:
+        for mid, track in list(self.tracks.items()):
+            if mid not in sending or _stream(sending[mid]) != _stream(track.section):
+                self.remove_track(mid)
+        for mid, section in sending.items():
+            told = declared.get(mid, {})
+            if mid in self.tracks:
+                track = self.tracks[mid]
+                track.layers = tuple(told.get(layer.rid, layer) for layer in track.layers)
+            else:
+                self.tracks[mid] = self._add_track(connection, section, told)
+
+    def _add_track(self, connection: _Connection, section: MediaSection, declared: Mapping[str, Layer]) -> SentTrack:
+        layers = order_layers(section.rids or ("",), declared)[:MAX_LAYERS]
+        payloads = [_engine_payload(codec) for codec in section.codecs]
+        commands = self._port.commands
+        handle = commands.add_track(connection.transport.handle, section.kind, section.mid.encode(), payloads)
+        if section.rids:
+            for layer in layers:
+                commands.add_layer(handle, layer.rid.encode(), 0, 0)
+        else:
+            # Several SSRCs without rids would be simulcast of the kind that browsers dropped: only the first is served.
+            ssrc, rtx_ssrc = section.declared[0] if section.declared else (0, None)
+            commands.add_layer(handle, b"", ssrc, rtx_ssrc or 0)
+        track = SentTrack(section, handle, layers if section.kind == "video" else ())
+        self._port.watch_track(handle, lambda event: self._on_layers(track, event))
+        return track
+
+    def _update_slots(self, connection: _Connection, receiving: Mapping[Mid, MediaSection]) -> None:
+        for mid, state in list(self.slots.items()):
+            if mid not in receiving or not self._keep_slot(state, receiving[mid]):
+                self._remove_slot(mid)
+        existing = [state.slot for state in self.slots.values()]
+        for slot in pair_up(((mid, Kind(section.kind)) for mid, section in receiving.items()), existing):
+            if slot.mid not in self.slots:
+                self.slots[slot.mid] = self._add_slot(connection, slot, receiving[slot.mid])
+
+    @staticmethod
+    def _keep_slot(state: SlotState, section: MediaSection) -> bool:
+        """Take over a section's new description, if its forwarder can stay."""
+        before, state.section = state.section, section
+        if before.extensions != section.extensions or _has_rtx(section) > _has_rtx(before):
+            return False
+        sent = None if state.track is None else state.track.section
+        if sent is not None and payload_map(sent, before) != payload_map(sent, section):
+            state.track = None  # bound with payload types that no longer hold
+        return True
+
+    def _add_slot(self, connection: _Connection, slot: Slot, section: MediaSection) -> SlotState:
+        stream_id = f"slot-{slot.mid}" if slot.pair is None else f"pair-{slot.pair}"
+        media = SlotMedia(
+            ssrc=connection.new_ssrc(),
+            rtx_ssrc=connection.new_ssrc() if _has_rtx(section) else None,
+            stream_id=stream_id,
+            track_id=f"{slot.kind}-{slot.mid}",
+            cname=stream_id,
+        )
+        forwarder = self._port.commands.add_forwarder(
+            connection.transport.handle,
+            section.kind,
+            section.mid.encode(),
+            media.ssrc,
+            media.rtx_ssrc or 0,
+            {kind: identifier for identifier, kind in _extension_kinds([section]).items()},
+        )
+        state = SlotState(slot, section, forwarder, media)
+        self._port.watch_forwarder(forwarder, lambda event: self._on_forwarder(state, event))
+        return state
+
+    def _remove_slot(self, mid: Mid) -> None:
+        state = self.slots.pop(mid)
+        state.track = None
+        self._port.unwatch_forwarder(state.forwarder)
+        self._port.commands.remove_forwarder(state.forwarder)
+
+    def _on_state(self, state: TransportState) -> None:
+        if self._connection is None:
+            return  # closed on purpose
+        if state in ENDED:
+            # The engine has forgotten the transport with everything on it: the handles are void.
+            for track in self.tracks.values():
+                self._port.unwatch_track(track.handle)
+            for slot in self.slots.values():
+                self._port.unwatch_forwarder(slot.forwarder)
+            self.tracks.clear()
+            self.slots.clear()
+        self._observer.on_transport(state)
+
+    def _on_layers(self, track: SentTrack, event: TrackLayers) -> None:
+        track.live = event.active
+        self._observer.on_live(track)
+
+    def _on_forwarder(self, state: SlotState, event: ForwarderStarted | ForwarderLayer) -> None:
+        if state.track is None:
+            return
+        if isinstance(event, ForwarderLayer):
+            self._observer.on_layer(state, event.spatial, event.temporal)
+        elif event.generation == state.generation:
+            self._observer.on_started(state, event.rtp_timestamp)
+
+
+def _stream(section: MediaSection) -> tuple[object, ...]:
+    """What of a section the engine's track is made from."""
+    return (section.kind, section.codecs, section.rids, section.declared)
+
+
+def _has_rtx(section: MediaSection) -> bool:
+    return any(codec.rtx_payload_type is not None for codec in section.codecs)
+
+
+def _engine_payload(codec: Codec) -> Payload:
+    return Payload(
+        payload_type=codec.payload_type,
+        codec=EngineCodec[codec.name.upper()],
+        clock_rate=codec.clock_rate,
+        rtx_payload_type=codec.rtx_payload_type,
+        nack="nack" in codec.feedback,
+        transport_cc="transport-cc" in codec.feedback,
+        pli="nack pli" in codec.feedback,
+    )
+
+
+def _extension_kinds(sections: Iterable[MediaSection]) -> dict[int, int]:
+    """Header extension id → the engine's kind. In a bundle an id means one thing, which the negotiation has seen to."""
+    return {
+        identifier: EXTENSION_URIS[uri]
+        for section in sections
+        for identifier, uri in section.extensions.items()
+        if uri in EXTENSION_URIS
+    }

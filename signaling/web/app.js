@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** The page: a form, and the call behind it. What a query parameter may say is in `readParameters`. */
+
+import { Call } from "./call.js";
+import { capture } from "./devices.js";
+
+/**
+ * `/?room=R&name=N&autojoin=1` joins at once. For tests and demonstrations: codec, width, height, fps, layers, simulcast=0,
+ * video=0, audio=0, publish=0 (only watch), identity, token, statistics=1.
+ */
+function readParameters() {
+  const query = new URLSearchParams(location.search);
+  const number = (/** @type {string} */ name) => (query.has(name) ? Number(query.get(name)) : undefined);
+  const not = (/** @type {string} */ name) => query.get(name) === "0";
+  return {
+    room: query.get("room") ?? "",
+    name: query.get("name") ?? "",
+    identity: query.get("identity") ?? undefined,
+    token: query.get("token") ?? undefined,
+    autojoin: query.get("autojoin") === "1",
+    statistics: query.get("statistics") === "1",
+    publish: {
+      codec: /** @type {"VP8" | "H264" | undefined} */ (query.get("codec") ?? undefined),
+      layers: number("layers"),
+      simulcast: !not("simulcast"),
+    },
+    capture: {
+      audio: !not("audio") && !not("publish"),
+      video: !not("video") && !not("publish"),
+      width: number("width"),
+      height: number("height"),
+      fps: number("fps"),
+    },
+  };
+}
+
+const parameters = readParameters();
+const lobby = /** @type {HTMLElement} */ (document.getElementById("lobby"));
+const form = /** @type {HTMLFormElement} */ (document.getElementById("join-form"));
+const view = /** @type {HTMLElement} */ (document.getElementById("call"));
+
+/** @param {string} name @returns {HTMLInputElement} */
+function field(name) {
+  return /** @type {HTMLInputElement} */ (form.elements.namedItem(name));
+}
+
+/** @param {string} text @param {{label: string, act: () => void}} [action] default: a button that puts it away */
+function notify(text, action) {
+  const notice = document.createElement("div");
+  const words = document.createElement("p");
+  const button = document.createElement("button");
+  notice.className = "notice";
+  words.textContent = text;
+  button.type = "button";
+  button.textContent = action?.label ?? "OK";
+  button.addEventListener("click", () => {
+    notice.remove();
+    action?.act();
+  });
+  notice.append(words, button);
+  document.getElementById("notices")?.append(notice);
+}
+
+async function join() {
+  const submit = /** @type {HTMLButtonElement} */ (form.querySelector("button[type=submit]"));
+  submit.disabled = true;
+  const room = field("room").value.trim();
+  const name = field("name").value.trim();
+  const wish = { ...parameters.capture, audio: field("audio").checked, video: field("video").checked };
+  const { tracks, problems } = await capture(wish);
+  problems.forEach((problem) => notify(problem));
+  try {
+    await Call.start({
+      view,
+      notify,
+      onEnd: showLobby,
+      capture: wish,
+      statistics: parameters.statistics,
+      connect: { room, name, identity: parameters.identity, token: parameters.token, stream: tracks, publish: parameters.publish },
+    });
+    lobby.hidden = true;
+    view.hidden = false;
+    document.title = `${room} · pysfu`;
+    history.replaceState(null, "", roomAddress(room));
+  } catch (error) {
+    tracks.forEach((track) => track.stop());
+    notify(wordsOf(error));
+  } finally {
+    submit.disabled = false;
+  }
+}
+
+function showLobby() {
+  view.hidden = true;
+  lobby.hidden = false;
+  document.title = "pysfu";
+}
+
+/** The address to share keeps the parameters that are there. @param {string} room */
+function roomAddress(room) {
+  const query = new URLSearchParams(location.search);
+  query.set("room", room);
+  return `?${query}`;
+}
+
+/** @param {unknown} error @returns {string} */
+function wordsOf(error) {
+  const { message, advice } = /** @type {{message?: string, advice?: string}} */ (error ?? {});
+  return [message ?? String(error), advice].filter(Boolean).join(" ");
+}
+
+field("room").value = parameters.room;
+field("name").value = parameters.name;
+field("audio").checked = parameters.capture.audio;
+field("video").checked = parameters.capture.video;
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  void join();
+});
+if (parameters.autojoin && parameters.room && parameters.name) void join();
+else (parameters.room ? field("name") : field("room")).focus();

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { connect } from "./client.js";
+import { capture } from "./devices.js";
+import { icon } from "./icons.js";
+import { StatisticsReader } from "./statistics.js";
+import { Grid, Tile } from "./tiles.js";
+
+/** @typedef {import("./client.js").Room} Room */
+/** @typedef {import("./client.js").Publication} Publication */
+/** @typedef {import("./client.js").Participant} Participant */
+/** @typedef {import("./client.js").LocalPublication} LocalPublication */
+/** @typedef {import("./roster.js").PublicationSlot} Slot */
+
+const FIGURES_EVERY_MS = 1_000;
+const OWN_TILE = "own";
+
+/**
+ * @typedef {object} CallOptions
+ * @property {HTMLElement} view
+ * @property {(text: string, action?: {label: string, act: () => void}) => void} notify
+ * @property {() => void} onEnd
+ * @property {import("./devices.js").CaptureWish} capture
+ * @property {boolean} statistics
+ * @property {import("./client.js").ConnectOptions} connect
+ */
+
+/** One call on the page: the room's events become tiles, the buttons become calls of the room. */
+export class Call {
+  /** @type {Room} */
+  #room;
+  #options;
+  #grid;
+  #reader = new StatisticsReader();
+  /** @type {Map<Slot, HTMLMediaElement>} */
+  #elements = new Map();
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #figuresTimer;
+  #soundBlocked = false;
+  /** Takes this call's listeners off the page's buttons. */
+  #end = new AbortController();
+
+  /** @param {Room} room @param {CallOptions} options */
+  constructor(room, options) {
+    this.#room = room;
+    this.#options = options;
+    this.#grid = new Grid(this.#part("grid"));
+    Object.assign(globalThis, { room });
+    this.#listen();
+  }
+
+  /** @param {CallOptions} options @returns {Promise<Call>} once joined */
+  static async start(options) {
+    /** @type {Call | undefined} */
+    let call;
+    await connect(location.origin, options.connect, (room) => void (call = new Call(room, options)));
+    const started = /** @type {Call} */ (/** @type {unknown} */ (call));
+    started.#begin();
+    return started;
+  }
+
+  #listen() {
+    const room = this.#room;
+    room.on("slot", (slot) => this.#addSlot(slot));
+    room.on("slotClosed", (slot) => this.#removeSlot(slot));
+    room.on("attached", ({ publication }) => this.#refresh(publication.participant));
+    room.on("detached", ({ publication }) => this.#refresh(publication.participant));
+    room.on("participantJoined", (participant) => this.#addParticipant(participant));
+    room.on("participantLeft", ({ participant }) => this.#removeParticipant(participant));
+    room.on("published", (publication) => this.#refresh(publication.participant));
+    room.on("unpublished", (publication) => this.#onUnpublished(publication));
+    room.on("publicationUpdated", (publication) => this.#refresh(publication.participant));
+    room.on("speakers", (ids) => this.#showSpeakers(ids));
+    room.on("error", (error) => this.#options.notify([error.message, error.advice].filter(Boolean).join(" ")));
+    room.on("closing", ({ reason }) => this.#options.notify(`The server ends this connection: ${reason}.`));
+    room.on("reconnecting", () => this.#showConnection("Connection lost. Coming back …"));
+    room.on("reconnected", () => this.#showConnection(null));
+    room.on("closed", ({ reason, error }) => this.#onClosed(reason, error));
+  }
+
+  #begin() {
+    this.#part("room-name").textContent = this.#room.name;
+    this.#addOwnTile();
+    this.#button("microphone", () => this.#toggle("audio"));
+    this.#button("camera", () => this.#toggle("video"));
+    this.#button("statistics", () => this.#showFigures(this.#figuresTimer === undefined));
+    this.#button("leave", () => this.#room.leave());
+    this.#room.localPublications.forEach((local) => this.#watchDevice(local));
+    this.#showButtons();
+    this.#showHeadcount();
+    this.#showFigures(this.#options.statistics);
+  }
+
+  // --- media elements: one per slot for as long as the slot lives; pictures move between tiles
+
+  /** @param {Slot} slot */
+  #addSlot(slot) {
+    const element = document.createElement(slot.kind);
+    element.autoplay = true;
+    element.setAttribute("playsinline", "");
+    element.dataset.slot = slot.kind;
+    if (slot.kind === "video") element.muted = true;
+    else this.#part("sound").append(element);
+    this.#elements.set(slot, element);
+    slot.show(element);
+    element.play().catch((error) => this.#onPlayRefused(error));
+  }
+
+  /** @param {Slot} slot */
+  #removeSlot(slot) {
+    const element = this.#elements.get(slot);
+    this.#elements.delete(slot);
+    if (!element) return;
+    element.srcObject = null;
+    element.remove();
+  }
+
+  /** @param {unknown} error */
+  #onPlayRefused(error) {
+    if (!(error instanceof DOMException) || error.name !== "NotAllowedError" || this.#soundBlocked) return;
+    this.#soundBlocked = true;
+    this.#options.notify("The browser keeps the sound off until you say so.", {
+      label: "Turn on sound",
+      act: () => {
+        this.#soundBlocked = false;
+        for (const element of this.#elements.values()) element.play().catch((again) => this.#onPlayRefused(again));
+      },
+    });
+  }
+
+  // --- participants
+
+  /** @param {Participant} participant */
+  #addParticipant(participant) {
+    this.#grid.add(participant.id, new Tile(participant.id, participant.name));
+    this.#refresh(participant);
+    this.#showHeadcount();
+  }
+
+  /** @param {Participant} participant */
+  #removeParticipant(participant) {
+    this.#grid.remove(participant.id);
+    this.#showHeadcount();
+  }
+
+  /** @param {Publication} publication */
+  #onUnpublished(publication) {
+    this.#grid.remove(publication.id);
+    this.#refresh(publication.participant);
+  }
+
+  /** Makes the tiles of a participant show what is so now. @param {Participant} participant */
+  #refresh(participant) {
+    const publications = [...participant.publications.values()];
+    const camera = publications.find(({ source }) => source === "camera");
+    const microphone = publications.find(({ source }) => source === "microphone");
+    const tile = this.#grid.get(participant.id);
+    if (tile) {
+      this.#showPublication(tile, camera);
+      tile.setMicrophone(microphone !== undefined && !microphone.muted);
+    }
+    for (const screen of publications.filter(({ source }) => source === "screen_share")) {
+      this.#showPublication(this.#grid.get(screen.id) ?? this.#addScreen(screen), screen);
+    }
+  }
+
+  /** @param {Publication} screen */
+  #addScreen(screen) {
+    const tile = new Tile(screen.id, `${screen.participant.name}’s screen`);
+    tile.element.classList.add("screen");
+    this.#grid.add(screen.id, tile);
+    return tile;
+  }
+
+  /** @param {Tile} tile @param {Publication | undefined} publication */
+  #showPublication(tile, publication) {
+    const element = publication?.slot && !publication.muted ? this.#elements.get(publication.slot) : undefined;
+    tile.showPicture(/** @type {HTMLVideoElement | undefined} */ (element) ?? null);
+    if (publication) tile.offerLayers(publication, (layer) => this.#attempt(this.#room.setLayer(publication.id, layer)));
+    else tile.withdrawLayers();
+  }
+
+  /** @param {string[]} ids */
+  #showSpeakers(ids) {
+    for (const [key, tile] of this.#grid.tiles) {
+      tile.setSpeaking(ids.includes(key === OWN_TILE ? (this.#room.participantId ?? "") : key));
+    }
+  }
+
+  // --- our own side
+
+  #addOwnTile() {
+    this.#grid.add(OWN_TILE, new Tile(OWN_TILE, `${this.#options.connect.name} (you)`, { local: true }));
+    this.#showOwnPicture();
+  }
+
+  #showOwnPicture() {
+    const tile = this.#grid.get(OWN_TILE);
+    const camera = this.#own("video");
+    tile?.setMicrophone(this.#own("audio")?.muted === false);
+    if (!camera || camera.muted) {
+      tile?.showPicture(null);
+      return;
+    }
+    const video = document.createElement("video");
+    video.muted = video.autoplay = video.playsInline = true;
+    video.srcObject = new MediaStream([camera.track]);
+    tile?.showPicture(video);
+  }
+
+  /** @param {"audio" | "video"} kind @returns {LocalPublication | undefined} */
+  #own(kind) {
+    return this.#room.localPublications.find((local) => local.source === (kind === "audio" ? "microphone" : "camera"));
+  }
+
+  /** Mutes or unmutes; with nothing published yet it tries the device again. @param {"audio" | "video"} kind */
+  async #toggle(kind) {
+    const local = this.#own(kind);
+    if (local) await this.#attempt(this.#room.mute(local, !local.muted));
+    else await this.#publishDevice(kind);
+    this.#showOwnPicture();
+    this.#showButtons();
+  }
+
+  /** @param {"audio" | "video"} kind */
+  async #publishDevice(kind) {
+    const { tracks, problems } = await capture({ ...this.#options.capture, audio: kind === "audio", video: kind === "video" });
+    problems.forEach((problem) => this.#options.notify(problem));
+    if (tracks.length === 0) return;
+    const added = await this.#attempt(this.#room.publish(tracks, this.#options.connect.publish));
+    added?.forEach((local) => this.#watchDevice(local));
+  }
+
+  /** @param {LocalPublication} local */
+  #watchDevice(local) {
+    local.track.addEventListener("ended", async () => {
+      const what = local.kind === "audio" ? "microphone" : "camera";
+      this.#options.notify(`Your ${what} was unplugged or taken away. Press its button to try again.`);
+      await this.#attempt(this.#room.unpublish(local));
+      this.#showOwnPicture();
+      this.#showButtons();
+    });
+  }
+
+  // --- buttons and words
+
+  #showButtons() {
+    for (const [id, kind, words] of /** @type {const} */ ([["microphone", "audio", "Microphone"], ["camera", "video", "Camera"]])) {
+      const off = this.#own(kind)?.muted !== false;
+      this.#label(id, off ? `${id}Off` : id, `${words} ${off ? "off" : "on"}`, off);
+    }
+    this.#label("statistics", "statistics", "Statistics", this.#figuresTimer !== undefined);
+    this.#label("leave", "leave", "Leave", null);
+  }
+
+  /** @param {string} id @param {string} picture @param {string} words @param {boolean | null} pressed */
+  #label(id, picture, words, pressed) {
+    const button = this.#part(id);
+    const text = document.createElement("span");
+    text.textContent = words;
+    button.replaceChildren(icon(/** @type {Parameters<typeof icon>[0]} */ (picture)), text);
+    button.title = words;
+    button.setAttribute("aria-label", words);
+    if (pressed !== null) button.setAttribute("aria-pressed", String(pressed));
+  }
+
+  #showHeadcount() {
+    const count = this.#room.participants.size + 1;
+    this.#part("headcount").textContent = count === 1 ? "only you" : `${count} people`;
+  }
+
+  /** @param {string | null} words */
+  #showConnection(words) {
+    this.#part("connection").hidden = words === null;
+    this.#part("connection").textContent = words;
+  }
+
+  /** @param {boolean} shown */
+  #showFigures(shown) {
+    clearInterval(this.#figuresTimer);
+    this.#figuresTimer = shown ? setInterval(() => void this.#updateFigures(), FIGURES_EVERY_MS) : undefined;
+    if (!shown) for (const tile of this.#grid.tiles.values()) tile.setFigures([]);
+    this.#showButtons();
+  }
+
+  async #updateFigures() {
+    const report = await this.#room.getStats();
+    if (!report || this.#figuresTimer === undefined) return;
+    const { inbound, outbound } = this.#reader.read(report);
+    for (const publication of this.#room.publications.values()) {
+      if (publication.kind !== "video") continue;
+      const tile = this.#grid.get(publication.source === "screen_share" ? publication.id : publication.participant.id);
+      tile?.setFigures(receivedLines(publication, inbound.get(publication.slot?.mid ?? "")));
+    }
+    this.#grid.get(OWN_TILE)?.setFigures(outbound.filter(({ kind }) => kind === "video").map(sentLine));
+  }
+
+  /** @param {string} reason @param {import("./client.js").SfuError | null} error */
+  #onClosed(reason, error) {
+    clearInterval(this.#figuresTimer);
+    this.#end.abort();
+    this.#room.localPublications.forEach(({ track }) => track.stop());
+    this.#grid.clear();
+    this.#showConnection(null);
+    if (reason === "not joined") return;
+    if (reason !== "left") this.#options.notify([`The call has ended: ${reason}.`, error?.message, error?.advice].filter(Boolean).join(" "));
+    this.#options.onEnd();
+  }
+
+  /**
+   * @template T
+   * @param {Promise<T>} work
+   * @returns {Promise<T | undefined>} what fails is put into words
+   */
+  async #attempt(work) {
+    try {
+      return await work;
+    } catch (error) {
+      const { message, advice } = /** @type {import("./client.js").SfuError} */ (error);
+      this.#options.notify([message, advice].filter(Boolean).join(" "));
+      return undefined;
+    }
+  }
+
+  /** @param {string} id @returns {HTMLElement} */
+  #part(id) {
+    return /** @type {HTMLElement} */ (document.getElementById(id));
+  }
+
+  /** @param {string} id @param {() => unknown} act */
+  #button(id, act) {
+    this.#part(id).addEventListener("click", () => void act(), { signal: this.#end.signal });
+  }
+}
+
+/**
+ * @param {Publication} publication
+ * @param {import("./statistics.js").InboundStatistics | undefined} figures
+ * @returns {string[]}
+ */
+function receivedLines(publication, figures) {
+  const { layer } = publication;
+  if (!figures) return ["no picture is bound"];
+  return [
+    `layer ${layer ? `${layer.spatial} · T${layer.temporal}` : "–"}  ${figures.codec}`,
+    `${figures.width}×${figures.height}  ${figures.fps.toFixed(0)} fps`,
+    `${rate(figures.bitrate_bps)}  loss ${figures.lossPercent.toFixed(1)} %`,
+    `freezes ${figures.freezes}  buffer ${figures.jitterBufferMs.toFixed(0)} ms`,
+  ];
+}
+
+/** @param {import("./statistics.js").OutboundStatistics} figures */
+function sentLine({ rid, width, height, fps, bitrate_bps, codec }) {
+  return `${rid || "–"}  ${width}×${height}  ${fps.toFixed(0)} fps  ${rate(bitrate_bps)}  ${codec}`;
+}
+
+/** @param {number} bps */
+function rate(bps) {
+  return bps >= 1_000_000 ? `${(bps / 1_000_000).toFixed(2)} Mbit/s` : `${(bps / 1_000).toFixed(0)} kbit/s`;
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { orderCodecs, sendEncodings, videoLayers } from "./encodings.js";
+import { Slot } from "./slots.js";
+
+/** Video slots, each with its companion audio slot; the pool grows in these steps. */
+const POOL_STEPS = [4, 9, 16, 25];
+/** Audio slots beyond the pairs, for the loudest of those without a picture. */
+const EXTRA_AUDIO_SLOTS = 3;
+/** What the server forwards. A browser offers those of them that it has. */
+const VIDEO_CODECS = ["VP8", "H264"];
+const AUDIO_CODECS = ["opus"];
+
+/** @typedef {import("./roster.js").Publication} Publication */
+/** @typedef {import("./encodings.js").Layer} Layer */
+
+/**
+ * @typedef {"camera" | "microphone" | "screen_share" | "screen_share_audio"} Source
+ *
+ * @typedef {object} PublishOptions
+ * @property {Source} [source]      default: camera for video, microphone for audio
+ * @property {string} [name]
+ * @property {boolean} [muted]
+ * @property {boolean} [simulcast]  default true
+ * @property {number} [layers]      at most that many simulcast layers
+ * @property {"VP8" | "H264"} [codec]  the preferred video codec
+ *
+ * @typedef {{mid: string, source: Source, name?: string, muted: boolean, layers?: object[]}} OfferedTrack
+ */
+
+/**
+ * @typedef {object} MediaHandlers
+ * @property {(slot: Slot<Publication>) => void} onSlot  a slot was added to the pool
+ * @property {(slot: Slot<Publication>, before: Publication | null) => void} onSlotChange
+ * @property {(media: MediaConnection) => void} onState  another `state`
+ */
+
+/** What we publish. It outlives the connection that sends it; `id` and `number` are null until the server has accepted it. */
+export class LocalPublication {
+  /** @type {string | null} */
+  id = null;
+  /** @type {number | null} */
+  number = null;
+
+  /** @param {MediaStreamTrack} track @param {PublishOptions} options */
+  constructor(track, options) {
+    this.track = track;
+    this.kind = /** @type {"audio" | "video"} */ (track.kind);
+    this.source = options.source ?? (track.kind === "audio" ? "microphone" : "camera");
+    this.options = options;
+    this.muted = options.muted ?? false;
+  }
+}
+
+/**
+ * One PeerConnection: what is sent, and the pool of slots. A room may put another in its place (make before break): it
+ * holds nothing that outlives it.
+ */
+export class MediaConnection {
+  #pc;
+  /** @type {Map<LocalPublication, {transceiver: RTCRtpTransceiver, layers: Layer[] | undefined}>} */
+  #senders = new Map();
+  /** @type {Slot<Publication>[]} */
+  #slots = [];
+  #handlers;
+
+  /** @param {MediaHandlers} handlers */
+  constructor(handlers) {
+    this.#handlers = handlers;
+    this.#pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" });
+    this.#pc.onconnectionstatechange = () => handlers.onState(this);
+  }
+
+  get state() {
+    return this.#pc.connectionState;
+  }
+
+  get slots() {
+    return /** @type {readonly Slot<Publication>[]} */ (this.#slots);
+  }
+
+  /** @param {RTCIceServer[] | undefined} iceServers */
+  setIceServers(iceServers) {
+    if (iceServers?.length) this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers });
+  }
+
+  /** @param {LocalPublication} local */
+  add(local) {
+    const { track, options } = local;
+    const layers = track.kind === "video" ? videoLayers(track.getSettings(), options) : undefined;
+    const transceiver = this.#pc.addTransceiver(track, {
+      direction: "sendonly",
+      streams: [new MediaStream([track])],
+      ...(layers ? { sendEncodings: sendEncodings(layers) } : {}),
+    });
+    const wanted = track.kind === "audio" ? AUDIO_CODECS : preferring(VIDEO_CODECS, options.codec);
+    setCodecs(transceiver, RTCRtpSender.getCapabilities(track.kind)?.codecs ?? [], wanted);
+    this.#senders.set(local, { transceiver, layers });
+    if (local.muted) void this.replaceTrack(local);
+  }
+
+  /** @param {LocalPublication} local the section stays, without direction, until the connection ends */
+  async remove(local) {
+    const transceiver = this.#senders.get(local)?.transceiver;
+    if (!transceiver) return;
+    this.#senders.delete(local);
+    transceiver.direction = "inactive";
+    await transceiver.sender.replaceTrack(null);
+  }
+
+  /**
+   * Sends the track that `local` has now: nothing for a muted picture; muted sound goes on as silence, which keeps its clock.
+   *
+   * @param {LocalPublication} local
+   */
+  async replaceTrack(local) {
+    const { track, muted } = local;
+    await this.#senders.get(local)?.transceiver.sender.replaceTrack(muted && track.kind === "video" ? null : track);
+  }
+
+  /**
+   * Makes the pool large enough; a larger one takes effect with the next offer.
+   *
+   * @param {number} pictures  video publications of others
+   * @returns {boolean} whether it grew
+   */
+  reserve(pictures) {
+    const has = this.#slots.filter((slot) => slot.kind === "video").length;
+    const wants = POOL_STEPS.find((step) => step >= pictures) ?? /** @type {number} */ (POOL_STEPS.at(-1));
+    if (wants <= has) return false;
+    const added = wants - has;
+    for (let k = 0; k < added; k++) this.#addSlot("video");
+    for (let k = 0; k < added + (has === 0 ? EXTRA_AUDIO_SLOTS : 0); k++) this.#addSlot("audio");
+    return true;
+  }
+
+  /** @returns {Promise<{sdp: string, tracks: OfferedTrack[]}>} complete: the server needs no candidates of ours */
+  async createOffer() {
+    await this.#pc.setLocalDescription(await this.#pc.createOffer());
+    const tracks = [...this.#senders].map(([local, { transceiver, layers }]) => describe(local, transceiver, layers));
+    return { sdp: /** @type {RTCSessionDescription} */ (this.#pc.localDescription).sdp, tracks };
+  }
+
+  /** @param {string} sdp */
+  async applyAnswer(sdp) {
+    await this.#pc.setRemoteDescription({ type: "answer", sdp });
+  }
+
+  async takeBackOffer() {
+    if (this.#pc.signalingState === "have-local-offer") await this.#pc.setLocalDescription({ type: "rollback" });
+  }
+
+  /** @param {string} mid @returns {LocalPublication | undefined} */
+  publicationAt(mid) {
+    for (const [local, { transceiver }] of this.#senders) if (transceiver.mid === mid) return local;
+    return undefined;
+  }
+
+  /** @param {string} mid */
+  slotAt(mid) {
+    return this.#slots.find((slot) => slot.mid === mid);
+  }
+
+  getStats() {
+    return this.#pc.getStats();
+  }
+
+  close() {
+    this.#pc.onconnectionstatechange = null;
+    for (const slot of this.#slots) slot.close();
+    this.#pc.close();
+  }
+
+  /** @param {"audio" | "video"} kind */
+  #addSlot(kind) {
+    const transceiver = this.#pc.addTransceiver(kind, { direction: "recvonly" });
+    setCodecs(transceiver, RTCRtpReceiver.getCapabilities(kind)?.codecs ?? [], kind === "audio" ? AUDIO_CODECS : VIDEO_CODECS);
+    const slot = new Slot(transceiver, this.#handlers.onSlotChange);
+    this.#slots.push(slot);
+    this.#handlers.onSlot(slot);
+  }
+}
+
+/**
+ * @param {LocalPublication} local
+ * @param {RTCRtpTransceiver} transceiver
+ * @param {Layer[] | undefined} layers
+ * @returns {OfferedTrack}
+ */
+function describe({ source, muted, options }, transceiver, layers) {
+  return {
+    mid: /** @type {string} */ (transceiver.mid),
+    source,
+    muted,
+    ...(options.name ? { name: options.name } : {}),
+    ...(layers ? { layers: layers.map(({ scale, ...layer }) => layer) } : {}),
+  };
+}
+
+/** @param {string[]} names @param {string | undefined} first */
+function preferring(names, first) {
+  return first ? [first, ...names.filter((name) => name !== first)] : names;
+}
+
+/**
+ * @param {RTCRtpTransceiver} transceiver
+ * @param {RTCRtpCodec[]} known
+ * @param {string[]} wanted
+ */
+function setCodecs(transceiver, known, wanted) {
+  const codecs = orderCodecs(known, wanted);
+  if (codecs.length > 0) transceiver.setCodecPreferences?.(codecs);
+}

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between the rooms' objects and the protocol's messages. No decisions, no state."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sfu.rooms import events
+from sfu.rooms.conductor import Answer, Conductor, OfferedTrack
+from sfu.rooms.member import Member
+from sfu.rooms.model import Layer, LeaveReason, Participant, Publication, Source, Wish
+from signaling.ws import messages
+
+# When a client may come back after a `closing`: at once, after the restart of a server, or not by itself.
+RETRY_AFTER_MS: Final = {LeaveReason.LOST: 0, LeaveReason.SHUTDOWN: 1000}
+
+
+def participant_info(participant: Participant) -> messages.ParticipantInfo:
+    return messages.ParticipantInfo(
+        id=participant.id,
+        identity=participant.identity,
+        name=participant.name,
+        publications=[publication_info(one) for one in participant.publications.values()],
+    )
+
+
+def publication_info(publication: Publication) -> messages.PublicationInfo:
+    return messages.PublicationInfo(
+        id=publication.id,
+        number=publication.number,
+        kind=publication.kind,
+        source=publication.source,
+        name=publication.name,
+        muted=publication.muted,
+        layers=[
+            messages.LayerInfo(layer.rid, layer.width, layer.height, layer.max_bitrate_bps, layer.max_fps)
+            for layer in publication.layers
+        ],
+    )
+
+
+def offered_tracks(tracks: list[messages.TrackInfo]) -> dict[str, OfferedTrack]:
+    return {
+        track.mid: OfferedTrack(
+            source=Source(track.source),
+            name=track.name,
+            muted=track.muted,
+            layers=tuple(
+                Layer(layer.rid, layer.width, layer.height, layer.max_bitrate_bps, layer.max_fps)
+                for layer in track.layers
+            ),
+        )
+        for track in tracks
+    }
+
+
+def wish(message: messages.Subscription) -> Wish:
+    return Wish(
+        paused=message.paused,
+        max_width=None if message.max_width is None else int(message.max_width),
+        max_height=None if message.max_height is None else int(message.max_height),
+        max_spatial=message.max_spatial,
+        max_temporal=message.max_temporal,
+        max_fps=message.max_fps,
+        slot=message.slot,
+    )
+
+
+def joined(conductor: Conductor, member: Member, request: messages.Request) -> messages.Joined:
+    own = member.participant
+    return messages.Joined(
+        **echo(request),
+        participant=own.id,
+        identity=own.identity,
+        room=conductor.room.name,
+        participants=[participant_info(one) for one in conductor.room.participants.values() if one is not own],
+        can_publish=own.permissions.can_publish,
+        can_subscribe=own.permissions.can_subscribe,
+    )
+
+
+def answer(agreed: Answer, request: messages.Request) -> messages.Answer:
+    return messages.Answer(
+        **echo(request),
+        sdp=agreed.sdp,
+        publications=[messages.AnswerPublication(mid, one.id, one.number) for mid, one in agreed.publications],
+        slots=[messages.AnswerSlot(one.slot.mid, one.slot.kind, one.slot.pair) for one in agreed.slots],
+    )
+
+
+def echo(request: messages.Request) -> dict[str, int]:
+    """The id to respond with, as keyword arguments."""
+    return {} if request.id is None else {"id": request.id}
+
+
+def event(happened: events.ParticipantEvent) -> messages.Message:
+    match happened:
+        case events.ParticipantJoined(participant):
+            return messages.ParticipantJoined(participant=participant_info(participant))
+        case events.ParticipantLeft(participant, reason):
+            return messages.ParticipantLeft(participant=participant.id, reason=reason)
+        case events.Published(publication):
+            return messages.Published(
+                participant=publication.participant.id, publication=publication_info(publication)
+            )
+        case events.Unpublished(publication):
+            return messages.Unpublished(participant=publication.participant.id, publication=publication.id)
+        case events.PublicationUpdated(publication):
+            return messages.PublicationUpdated(
+                participant=publication.participant.id, publication=publication_info(publication)
+            )
+        case events.SlotBound(mid, bound, generation, rtp_timestamp):
+            return messages.SlotBound(
+                mid=mid,
+                publication=None if bound is None else bound.id,
+                number=None if bound is None else bound.number,
+                generation=generation,
+                rtp_timestamp=rtp_timestamp,
+            )
+        case events.LayerChanged(publication, mid, spatial, temporal):
+            return messages.LayerChanged(publication=publication.id, mid=mid, spatial=spatial, temporal=temporal)
+        case events.SpeakersChanged(participants):
+            return messages.Speakers(participants=[one.id for one in participants])
+        case events.MediaLost():
+            return messages.Error(
+                code="media_lost",
+                message="the media connection failed",
+                advice="make a new RTCPeerConnection and send its offer",
+                fatal=False,
+            )
+        case events.Removed(reason):
+            return messages.Closing(reason=reason, retry_after_ms=RETRY_AFTER_MS.get(reason))

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drives Chromium by Playwright: one browser, one context per page, so that pages share nothing but the process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Playwright as PlaywrightDriver
+
+ARGUMENTS = [
+    "--no-sandbox",  # containers and CI have no user namespaces
+    "--use-fake-device-for-media-stream=fps=30",
+    "--use-fake-ui-for-media-stream",
+    "--allow-loopback-in-peer-connection",
+    "--autoplay-policy=no-user-gesture-required",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+    # Several pages in one headless browser: each is in the background of the others.
+    "--disable-backgrounding-occluded-windows",
+    "--disable-background-timer-throttling",
+    "--disable-renderer-backgrounding",
+]
+DESKTOP = (1280, 720)
+PHONE = (360, 740)
+CRASH_WITHIN_S = 10
+
+
+class Chromium:
+    def __init__(self, driver: PlaywrightDriver, browser: Browser) -> None:
+        self._driver = driver
+        self._browser = browser
+
+    @classmethod
+    async def launch(cls, executable: str) -> Chromium:
+        driver = await async_playwright().start()
+        try:
+            browser = await driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        except BaseException:
+            await driver.stop()
+            raise
+        return cls(driver, browser)
+
+    async def new_page(self, size: tuple[int, int] = DESKTOP) -> ChromiumPage:
+        context = await self._browser.new_context(viewport={"width": size[0], "height": size[1]})
+        return ChromiumPage(await context.new_page())
+
+    async def close(self) -> None:
+        await self._browser.close()
+        await self._driver.stop()
+
+
+class ChromiumPage:
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        """Uncaught errors and console errors of the page."""
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._on_console)
+
+    async def goto(self, url: str) -> None:
+        await self.page.goto(url)
+
+    async def evaluate(self, expression: str) -> Any:
+        """The value of an expression, awaited, by way of JSON."""
+        text = await self.page.evaluate(f"(async () => JSON.stringify((await ({expression})) ?? null))()")
+        return json.loads(text)
+
+    async def screenshot(self, path: Path) -> None:
+        await self.page.screenshot(path=path)
+
+    async def reload(self) -> None:
+        await self.page.reload()
+
+    async def kill(self) -> None:
+        """As when the tab's process runs out of memory: nothing of the page runs any more, no goodbye."""
+        session = await self.page.context.new_cdp_session(self.page)
+        crashed = asyncio.get_running_loop().create_future()
+        self.page.once("crash", crashed.set_result)
+        # Its answer never comes: there is nobody left to give it.
+        command = asyncio.ensure_future(session.send("Page.crash"))
+        await asyncio.wait_for(crashed, CRASH_WITHIN_S)
+        command.cancel()
+
+    async def close(self) -> None:
+        await self.page.context.close()
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(message.text)
