@@ -10,11 +10,13 @@ SCALE   ?= 10
 SOURCES := $(shell find sfu -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 LINTED  := $(wildcard sfu signaling tests benchmarks tools)
 
+# The steps of one goal depend on each other; the compiler runs in parallel by itself.
+.NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help run test test-full lint format build bench asan lock clean setup setup-test
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 run: build  ## start the server for development and print its address (ARGS="--http-port 9000")
 	@exec $(VENV)/bin/sfu serve --dev $(ARGS)

@@ -17,7 +17,8 @@ from sfu.engine.events import (
     TransportExpired,
     TransportPath,
 )
-from sfu.engine.worker import Commands, Worker
+from sfu.engine.commands import Commands
+from sfu.engine.worker import Worker
 
 logger = logging.getLogger(__name__)
 

@@ -71,7 +71,7 @@ class Server:
             text = self.log.read_text()
             found = READY.search(text)
             if found:
-    return found.group(1).rstrip("/")
+                return found.group(1).rstrip("/")
             if self.process.returncode is not None:
                 raise AssertionError(f"the server ended with {self.process.returncode} before it was ready:\n{text}")
             await asyncio.sleep(0.05)

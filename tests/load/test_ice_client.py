@@ -11,6 +11,7 @@ import pytest
 
 from sfu.load.ice_client import CHECK_LIMIT_S, CONSENT_EXPIRY_S, Address, IceClient, read_candidates
 from sfu.wire import stun
+from sfu.wire.stun_messages import Message
 
 PASSWORD = "p" * 24
 REMOTES: list[Address] = [("192.0.2.1", 7882), ("2001:db8::1", 7882)]
@@ -55,7 +56,7 @@ class Bench:
     def __init__(self, alive: set[Address]) -> None:
         self.alive = alive
         self.loop = ManualLoop()
-        self.requests: list[tuple[Address, stun.Message]] = []
+        self.requests: list[tuple[Address, Message]] = []
         self.selected: list[Address] = []
         self.lost: list[str] = []
         loop: asyncio.AbstractEventLoop = self.loop  # type: ignore[assignment]
