@@ -13,7 +13,7 @@ from sfu.engine.atomic cimport pysfu_load, pysfu_store
 from sfu.engine.commands cimport Commands
 from sfu.engine.event_batch cimport collect_events, event_batch_close, events_of
 from sfu.engine.handover cimport (
-    handover_control_lock, handover_control_unlock, handover_destroy, handover_init, handover_wanted, handover_worker_lock,
+    handover_control_lock, handover_control_unlock, handover_destroy, handover_init, handover_worker_lock,
     handover_worker_unlock,
 )
 from sfu.engine.router cimport router_busy, router_close, router_open, router_receive, router_run, router_tick
@@ -149,7 +149,8 @@ cdef int64_t time_to_next(WorkerState *w) noexcept nogil:
     cdef int64_t next_us
     handover_worker_lock(&w.lock)
     next_us = w.router.next_tick_us
-    if router_busy(w.router):
+    # While the socket takes no more, work that waits for room in the egress batch waits for the socket.
+    if router_busy(w.router) and w.router.egress.count == w.router.egress.done:
         next_us = 0
     handover_worker_unlock(&w.lock)
     next_us -= monotonic_us()

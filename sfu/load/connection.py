@@ -119,6 +119,8 @@ class LightConnection:
         """Go on from another local port, as after a change of network."""
         self._close_socket()
         self._socket = self._open_socket()
+        if self._remote is not None:
+            self._socket.connect(self._remote)
         self.ice.check_now()
 
     def send_rtp(self, packet: bytes) -> None:
@@ -214,7 +216,7 @@ class LightConnection:
         if self._remote is None:
             return
         try:
-            self._socket.sendto(datagram, self._remote)
+            self._socket.send(datagram)
         except OSError:  # a full buffer or a network that is away: the datagram is lost, as any may be
             self.statistics.send_errors += 1
             return
@@ -235,6 +237,7 @@ class LightConnection:
 
     def _on_selected(self, remote: Address) -> None:
         self._remote = self._native(remote)
+        self._socket.connect(self._remote)  # from now on the kernel drops what comes from another address
         if self._start_dtls is not None:
             self._dtls.start(*self._start_dtls)
 

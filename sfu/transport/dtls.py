@@ -41,7 +41,9 @@ RECORD_TYPES: Final = frozenset({20, ALERT, HANDSHAKE, 23})  # change cipher spe
 # Explicit nonce and tag of AES-GCM (RFC 5288), the only cipher we negotiate. OpenSSL takes a shorter record, which
 # anybody can send, for a fatal error of the association.
 MIN_PROTECTED_SIZE: Final = 8 + 16
-# Handshake message header: type (1), length (3), message number (2), ... (RFC 6347, section 4.2.2).
+# Handshake message header: type (1), length (3), message number (2), fragment offset (3), fragment length (3)
+# (RFC 6347, section 4.2.2).
+MESSAGE_HEADER_SIZE: Final = 12
 CLIENT_HELLO: Final = 1
 
 # Largest plaintext of one record (RFC 6347, section 4.1), and more than a flight can hold.
@@ -207,8 +209,7 @@ class DtlsEndpoint:
             return protected
         if self._role == "server" and not self._answered:
             # Anything but a first ClientHello would use up the record number that the real one comes with.
-            first = body[:1] == bytes((CLIENT_HELLO,)) and body[4:6] == b"\0\0"
-            return record[0] == HANDSHAKE and not protected and first
+            return record[0] == HANDSHAKE and not protected and _is_first_client_hello(body)
         return True
 
     # Handshake
@@ -353,6 +354,13 @@ class DtlsEndpoint:
             self._ssl = None  # about 100 kB
             self._early.clear()
         self._on_state(state)
+
+
+def _is_first_client_hello(body: bytes) -> bool:
+    """Whether a handshake record holds the first message of a client, or a fragment of it."""
+    if len(body) < MESSAGE_HEADER_SIZE or body[0] != CLIENT_HELLO or body[4:6] != b"\0\0":
+        return False
+    return int.from_bytes(body[9:12]) == len(body) - MESSAGE_HEADER_SIZE
 
 
 def _describe(error: SSL.Error) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """RTP header extensions, RFC 8285: read without copying, written in place."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from sfu.wire.rtp cimport RtpHeader
 

@@ -8,7 +8,7 @@ cdef struct H264Payload:
     bint keyframe                   # has_sps or has_idr
     bint has_sps
     bint has_idr                    # the start of an IDR slice (not a later fragment of it)
-    bint start_of_frame_hint        # begins with AUD, SPS, PPS, SEI or a slice at macroblock 0; the RTP timestamp decides
+    bint start_of_frame_hint        # begins with AUD, SPS, PPS, SEI or a slice at macroblock 0: no more than a hint
     uint16_t width                  # from the SPS with cropping, else 0
     uint16_t height
 

@@ -278,14 +278,20 @@ def decode(text: str) -> ClientMessage:
     except msgspec.ValidationError as error:
         raise _explain(text, error) from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise ProtocolError("bad_json", f"this is not JSON: {error}", "send one JSON object per text frame") from None
+        raise _not_json(error) from None
+
+
+def _not_json(error: Exception) -> ProtocolError:
+    return ProtocolError("bad_json", f"this is not JSON: {error}", "send one JSON object per text frame")
 
 
 def _explain(text: str, error: msgspec.ValidationError) -> ProtocolError:
     try:
         envelope = _envelope_decoder.decode(text)
-    except (msgspec.ValidationError, RecursionError):
+    except msgspec.ValidationError:
         return ProtocolError("bad_message", "a message is a JSON object", 'send {"type": ..., "id": ..., ...}')
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as broken:
+        return _not_json(broken)
     identifier = envelope.id
     request_id = identifier if isinstance(identifier, int) and not isinstance(identifier, bool) else None
     if request_id is not None and not 0 <= request_id < 2**53:

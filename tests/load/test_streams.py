@@ -4,7 +4,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfu.load.description import MID, RID, TRANSPORT_CC, AnsweredSection
@@ -117,6 +117,7 @@ def test_a_loss_that_is_given_up_wants_a_keyframe() -> None:
     assert receiver.statistics.given_up == 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 0xFFFF), max_size=60))
 def test_any_sequence_numbers_leave_the_list_bounded(numbers: list[int]) -> None:
     receiver = slot(stream())

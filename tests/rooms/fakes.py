@@ -195,7 +195,7 @@ class House:
         self.transports: list[FakeTransport] = []
         self.emptied = 0
         self.conductor = Conductor(
-            "tea", cast(EnginePort, self.port), self._open_transport, lambda: self.now_us, self._on_empty
+            "tea", cast("EnginePort", self.port), self._open_transport, lambda: self.now_us, self._on_empty
         )
 
     def join(self, name: str, identity: str | None = None, permissions: Permissions | None = None) -> Client:
@@ -223,7 +223,7 @@ class House:
 
     def _open_transport(self, on_state: Callable[[TransportState], None]) -> PeerTransport:
         self.transports.append(FakeTransport(self.port, on_state))
-        return cast(PeerTransport, self.transports[-1])
+        return cast("PeerTransport", self.transports[-1])
 
     def _on_empty(self, conductor: Conductor) -> None:
         self.emptied += 1

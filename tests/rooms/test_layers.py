@@ -67,7 +67,7 @@ def test_without_declared_layers_everything_fits() -> None:
         max_fps=st.none() | st.floats(0, 100),
     ),
 )
-def test_the_target_is_a_layer_that_exists_within_the_strict_wish_and_live_if_any_such_is(live: int, wish: Wish) -> None:
+def test_the_target_exists_is_within_the_strict_wish_and_live_if_any_such_is(live: int, wish: Wish) -> None:
     target = choose_target(LAYERS, live, wish)
     top = 2 if wish.max_spatial is None else min(2, wish.max_spatial)
     assert 0 <= target.spatial <= top

@@ -152,6 +152,12 @@ def fragment_without_its_end(tape: Tape) -> None:
     tape.remove(frame[-1:])
 
 
+@breaks(Rule.H264_FRAGMENT, Rule.ORIGIN_INCOMPLETE, Rule.ORIGIN_REFERENCE, into=BREAKAGES)
+def unit_within_a_fragmented_one(tape: Tape) -> None:
+    frame = tape.find(_fragmented, "H264")
+    frame[1].packet.payload = b"\x61\x48" + frame[1].packet.payload[2:]
+
+
 @breaks(Rule.H264_FRAGMENT, into=BREAKAGES)
 def fragment_of_another_unit(tape: Tape) -> None:
     packet = tape.find(_fragmented, "H264")[1].packet

@@ -85,6 +85,14 @@ def starts_h264_without_an_idr(tape: Tape) -> None:
     tape.remove(tape.frames("H264")[0])
 
 
+@breaks(Rule.START_WITHOUT_KEYFRAME, Rule.ORIGIN_INCOMPLETE, into=BREAKAGES)
+def starts_h264_with_the_parameter_sets_behind(tape: Tape) -> None:
+    keyframe = tape.frames("H264")[0]
+    payloads = [item.packet.payload for item in (*keyframe[1:], keyframe[0])]
+    for item, payload in zip(keyframe, payloads, strict=True):
+        item.packet.payload = payload
+
+
 @breaks(Rule.TIMESTAMP_IN_FRAME, into=BREAKAGES)
 def changes_the_timestamp_within_a_frame(tape: Tape) -> None:
     tape.shift(tape.find(_long)[1:2], timestamp=1)
@@ -132,18 +140,31 @@ def forgets_a_marker(tape: Tape) -> None:
 
 
 @breaks(Rule.MARKER_MISSING, Rule.ORIGIN_INCOMPLETE, Rule.ORIGIN_REFERENCE, into=BREAKAGES)
+def cuts_a_frame_off_at_a_codec_change(tape: Tape) -> None:
+    frames = tape.frames()
+    at = next(n for n, frame in enumerate(frames) if frame[0].packet.payload_type == H264_TYPE)
+    tape.remove(frames[at - 1][-1:])
+
+
+@breaks(Rule.MARKER_MISSING, Rule.ORIGIN_INCOMPLETE, Rule.ORIGIN_REFERENCE, into=BREAKAGES)
 def cuts_a_frame_off_at_a_switch(tape: Tape) -> None:
     frames = tape.frames("VP8")
     at = next(n for n, frame in enumerate(frames) if n > 5 and vp8(frame[0]).keyframe and len(frames[n - 1]) > 1)
     tape.remove(frames[at - 1][-1:])
 
 
-@breaks(Rule.MARKER_EARLY, Rule.VP8_FRAME_START, Rule.VP8_PICTURE_ID, Rule.VP8_TL0_STEP, into=BREAKAGES)
+@breaks(
+    Rule.MARKER_EARLY,
+    Rule.VP8_FRAME_START,
+    Rule.VP8_PICTURE_ID,
+    Rule.VP8_TL0_STEP,
+    Rule.ORIGIN_INCOMPLETE,
+    Rule.ORIGIN_ORDER,
+    Rule.ORIGIN_REFERENCE,
+    into=BREAKAGES,
+)
 def marks_the_middle_of_a_frame(tape: Tape) -> None:
-    frame = tape.find(_long)
-    frame[1].packet.marker = True
-    for item in tape.media():
-        item.packet.payload = item.packet.payload.replace(b"\xf5tAg", b"none")
+    tape.find(_long)[1].packet.marker = True
 
 
 @breaks(Rule.PADDING_IN_FRAME, into=BREAKAGES)

@@ -131,15 +131,6 @@ class IdealForwarder:
             again.append(build_rtp(rtx))
         return again
 
-    def padding(self, size: int = 200) -> bytes:
-        """A padding-only packet, to be sent between frames."""
-        packet_type = self._payload_types[self._codec]
-        packet = RtpPacket(packet_type, False, self._next_sequence, self._timestamp, self.slot.ssrc, padding=size)
-        self._next_sequence = (self._next_sequence + 1) & 0xFFFF
-        if self._video is not None:
-            self._video.sequence_offset += 1
-        return build_rtp(packet)
-
     def _format(self) -> PayloadFormat:
         return self.slot.payloads[self._payload_types[self._codec]]
 

@@ -57,7 +57,7 @@ class LayerModel:
 
 
 SIMULCAST = (
-    LayerModel(b"q", 320, 180, 550),
+    LayerModel(b"q", 320, 180, 680),
     LayerModel(b"h", 640, 360, 1750),
     LayerModel(b"f", 1280, 720, 4100),
 )
@@ -151,6 +151,8 @@ class Source:
     packets: int = 0
     octets: int = 0
     last_send_us: int = 0
+    first_report_us: int = 0
+    """After the first packet."""
     history: dict[int, RtpPacket] = field(default_factory=dict)
     fir_command: int | None = None
 
@@ -263,6 +265,7 @@ class Publisher:
                     sequence=self._random.randrange(1 << 15),
                     rtx_sequence=self._random.randrange(1 << 15),
                     timestamp_base=self._random.randrange(1 << 32),
+                    first_report_us=self._random.randrange(self.model.report_period_us),
                 )
             )
         return sources
@@ -314,7 +317,7 @@ class Publisher:
         """Header extensions and counters are those of the moment of sending."""
         if packet.ssrc == source.ssrc:
             if not source.packets:
-                self._push(at_us + self._random.randrange(self.model.report_period_us), source, None)
+                self._push(at_us + source.first_report_us, source, None)
             source.packets += 1
             source.octets += len(packet.payload)
             source.history[packet.sequence] = packet

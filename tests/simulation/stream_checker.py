@@ -83,7 +83,10 @@ class StreamChecker:
         self._frames.expect_pause()
 
     def lost_upstream(self, packets: int = 1) -> None:
-        """So many packets that would have been forwarded never reached the server."""
+        """So many packets of the bound source were lost or late on the way in: that many holes may stay open.
+
+        Tell before the packet behind the hole. Count also what was recovered but may not have been selected then.
+        """
         self._media.expect_losses(packets)
 
     def declare_hole(self, sequence: int) -> None:

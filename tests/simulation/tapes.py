@@ -104,6 +104,13 @@ class Tape:
             if picture and self.slot.payloads[packet.payload_type].codec == "VP8":
                 shift_vp8(item, picture=picture)
 
+    def without_marks(self) -> Tape:
+        """As a stream of real encoders would be."""
+        unmarked = self.copy()
+        for item in unmarked.items:
+            item.packet.payload = item.packet.payload.replace(MAGIC, b"real")
+        return unmarked
+
     def remove(self, gone: list[Item]) -> None:
         """Take packets out and close the gap in the sequence numbers."""
         for item in gone:

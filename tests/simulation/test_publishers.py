@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_simulcast_has_the_shape_that_was_measured() -> None:
         assert len(grouped) == pytest.approx(1800, abs=2)
         assert all(len(frame[0].payload) - len(frame[-1].payload) <= 1 for frame in grouped)
         sequences = [packet.sequence for packet in media(sent, source.ssrc)]
-        assert all((after - before) & 0xFFFF == 1 for before, after in zip(sequences, sequences[1:], strict=False))
+        assert all((after - before) & 0xFFFF == 1 for before, after in pairwise(sequences))
         assert all([packet.marker for packet in frame] == [False] * (len(frame) - 1) + [True] for frame in grouped)
     bases = {(s.timestamp_base, s.ssrc) for s in publisher.sources()}
     assert len(bases) == 4
@@ -94,7 +95,7 @@ def test_vp8_temporal_pattern_and_counters() -> None:
     assert [one.keyframe for one in found] == [True] + [False] * (len(found) - 1)
     assert (found[0].width, found[0].height) == (1280, 720)
     assert all(one.long_picture_id for one in found)
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         assert ((after.picture_id or 0) - (before.picture_id or 0)) % 32768 == 1
         assert ((after.tl0_picture_index or 0) - (before.tl0_picture_index or 0)) % 256 == (after.temporal == 0)
     tags = [read_tag(head) for head in heads]
@@ -227,7 +228,7 @@ def test_opus_frames_and_bye() -> None:
     publisher = call()
     audio = publisher.tracks[b"0"][0]
     packets = media(publisher.packets_until(2 * SECOND_US), audio.ssrc)
-    steps = {(b.timestamp - a.timestamp) & 0xFFFFFFFF for a, b in zip(packets, packets[1:], strict=False)}
+    steps = {(b.timestamp - a.timestamp) & 0xFFFFFFFF for a, b in pairwise(packets)}
     assert steps == {960}
     assert [packet.marker for packet in packets] == [True] + [False] * (len(packets) - 1)
     kinds = [packet.packet_type for packet in rtcp.parse_rtcp(publisher.bye())]

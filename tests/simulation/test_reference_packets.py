@@ -24,7 +24,6 @@ def test_an_rtp_packet_by_hand() -> None:
         bytes.fromhex("b1e0 1234 00000010 deadbeef 00000007")
         + bytes.fromhex("bede 0002 4035 00 a1 68 69 00 00")  # mid "5", padding, rid "hi", padding
         + b"payload"
-        + bytes.fromhex("0003")[:0]
         + bytes.fromhex("00 00 03")
     )
     assert packet == RtpPacket(96, True, 0x1234, 16, 0xDEADBEEF, (7,), ((4, b"5"), (10, b"hi")), b"payload", padding=3)

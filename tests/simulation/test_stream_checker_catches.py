@@ -37,6 +37,13 @@ def test_the_unbroken_tape_passes(name: str) -> None:
     assert not report.frame_gaps
 
 
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_the_unbroken_tape_passes_without_marks(name: str) -> None:
+    report = recorded(name).without_marks().check()
+    report.assert_legal()
+    assert report.layer is None
+
+
 @pytest.mark.parametrize("breakage", BREAKAGES, ids=lambda breakage: breakage.name)
 def test_a_broken_tape_is_caught(breakage: Breakage) -> None:
     tape = recorded(breakage.tape).copy()
@@ -46,3 +53,14 @@ def test_a_broken_tape_is_caught(breakage: Breakage) -> None:
     assert report.broken_rules <= {breakage.rule} | breakage.also
     with pytest.raises(AssertionError, match=breakage.rule.name):
         report.assert_legal()
+
+
+@pytest.mark.parametrize(
+    "breakage",
+    [breakage for breakage in BREAKAGES if not breakage.rule.name.startswith("ORIGIN")],
+    ids=lambda breakage: breakage.name,
+)
+def test_a_broken_tape_is_caught_without_marks(breakage: Breakage) -> None:
+    tape = recorded(breakage.tape).copy()
+    breakage.break_it(tape)
+    assert breakage.rule in tape.without_marks().check().broken_rules

@@ -4,7 +4,7 @@
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfu.transport.certificate import Certificate
@@ -150,6 +150,7 @@ def test_last_trouble_is_told_at_the_deadline() -> None:
     assert association.server.endpoint.failure == "no handshake within 15 s; last seen: unprotected alert 02 28"
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), max_size=10))
 def test_noise_never_stops_a_server_from_connecting(noise: list[bytes]) -> None:
     association = Association(ManualTimers(), server=CERTIFICATE, client=CERTIFICATE)
@@ -170,6 +171,7 @@ PLAUSIBLE = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(PLAUSIBLE, max_size=4).map(b"".join), max_size=8))
 def test_plausible_noise_never_stops_a_server_from_connecting(noise: list[bytes]) -> None:
     association = Association(ManualTimers(), server=CERTIFICATE, client=CERTIFICATE)
@@ -181,6 +183,7 @@ def test_plausible_noise_never_stops_a_server_from_connecting(noise: list[bytes]
     assert association.states == ("connected", "connected")
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(PLAUSIBLE, max_size=4).map(b"".join), max_size=8))
 def test_plausible_noise_never_ends_a_connection(noise: list[bytes]) -> None:
     association = Association(ManualTimers(), server=CERTIFICATE, client=CERTIFICATE)
@@ -195,6 +198,7 @@ def test_plausible_noise_never_ends_a_connection(noise: list[bytes]) -> None:
     assert association.server.data == [b"still here"]
 
 
+@settings(deadline=None)
 @given(victim=st.integers(0, 3), flipped=st.integers(0, 8 * 1200))
 def test_a_bit_flipped_anywhere_never_gives_keys_that_differ(victim: int, flipped: int) -> None:
     association = Association(ManualTimers(), server=CERTIFICATE, client=CERTIFICATE)
