@@ -32,6 +32,8 @@ KEY_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 PORT_ALLOWED: Final = "a whole number from 0 to 65535 (0: the system chooses)"
 ANNOUNCE_ALLOWED: Final = "IP addresses that clients reach this server at; in the environment separated by commas"
+WORKERS_ALLOWED: Final = f"a whole number from 1 to {MAX_WORKERS}"
+GRACE_ALLOWED: Final = f"seconds from 0 to {MAX_GRACE_SECONDS:.0f}"
 HOST_ALLOWED: Final = "an IPv4 or IPv6 address of this machine, such as 127.0.0.1 or ::"
 
 
@@ -52,18 +54,18 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    dev: bool = Field(False, json_schema_extra=_allowed("true or false"))
+    dev: bool = Field(default=False, json_schema_extra=_allowed("true or false"))
     """Open to everyone: the test page, and joins without tokens. For one's own machine."""
-    http_host: str | None = Field(None, json_schema_extra=_allowed(HOST_ALLOWED))
+    http_host: str | None = Field(default=None, json_schema_extra=_allowed(HOST_ALLOWED))
     """Where the page, the websocket and the metrics are. None: loopback with `dev`, else all addresses."""
-    http_port: int = Field(8080, ge=0, le=65535, json_schema_extra=_allowed(PORT_ALLOWED))
-    udp_host: str | None = Field(None, json_schema_extra=_allowed(HOST_ALLOWED))
+    http_port: int = Field(default=8080, ge=0, le=65535, json_schema_extra=_allowed(PORT_ALLOWED))
+    udp_host: str | None = Field(default=None, json_schema_extra=_allowed(HOST_ALLOWED))
     """Where media is received. None: all addresses of both families."""
-    udp_port: int = Field(7882, ge=0, le=65535, json_schema_extra=_allowed(PORT_ALLOWED))
+    udp_port: int = Field(default=7882, ge=0, le=65535, json_schema_extra=_allowed(PORT_ALLOWED))
     """Of the first worker; the others take the ports above it."""
-    announce_ip: tuple[str, ...] = Field((), json_schema_extra=_allowed(ANNOUNCE_ALLOWED))
+    announce_ip: tuple[str, ...] = Field(default=(), json_schema_extra=_allowed(ANNOUNCE_ALLOWED))
     """Addresses that clients are told instead of this machine's own: for a server behind NAT."""
-    workers: int = Field(1, ge=1, le=MAX_WORKERS, json_schema_extra=_allowed(f"a whole number from 1 to {MAX_WORKERS}"))
+    workers: int = Field(default=1, ge=1, le=MAX_WORKERS, json_schema_extra=_allowed(WORKERS_ALLOWED))
     """Native threads that forward media. Each has its own UDP port and its own rooms."""
     keys: dict[str, SecretStr] = Field(
         default_factory=dict,
@@ -73,12 +75,10 @@ class Settings(BaseModel):
         ),
     )
     """Who may sign access tokens."""
-    grace_seconds: float = Field(
-        5.0, ge=0, le=MAX_GRACE_SECONDS, json_schema_extra=_allowed(f"seconds from 0 to {MAX_GRACE_SECONDS:.0f}")
-    )
+    grace_seconds: float = Field(default=5.0, ge=0, le=MAX_GRACE_SECONDS, json_schema_extra=_allowed(GRACE_ALLOWED))
     """How long a stop may take, from the signal to the end of the process."""
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", json_schema_extra=_allowed("debug, info, warning or error")
+        default="info", json_schema_extra=_allowed("debug, info, warning or error")
     )
 
     @field_validator("http_host", "udp_host")

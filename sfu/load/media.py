@@ -7,16 +7,17 @@ import itertools
 import random
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from sfu.load.description import Kind
 from sfu.wire.descriptors import Vp8
 from sfu.wire.vp8 import write_descriptor
 
 # Leaves room in 1,200 bytes for RTP, header extensions, the SRTP tag and, at the server, CSRC and original sequence
 # number.
 MAX_PAYLOAD: Final = 1100
-# Of an inter frame's mean size; the four frames of a period add up to four.
+# Of an inter frame's mean size; four consecutive frames of three layers add up to four.
 TEMPORAL_WEIGHTS: Final = (1.6, 1.0, 0.7)
 KEYFRAME_WEIGHT: Final = 4.0
 
@@ -66,6 +67,7 @@ class AudioSpec:
 class PacketMark:
     """Which packet of its source this is, for a stamp. Numbers count from 0 per layer; `references` are frames."""
 
+    kind: Kind
     layer: int
     temporal: int
     keyframe: bool
@@ -85,20 +87,27 @@ def no_stamp(_: PacketMark) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One frame of the temporal pattern: its layer, whether it needs nothing but the base layer, whether others need
-    it.
-    """
+    """One frame of a temporal pattern: which of VP8's buffers (L last, G golden, A altref) it reads and updates."""
 
     temporal: int
-    layer_sync: bool
-    is_reference: bool
+    reads: str
+    updates: str
 
 
-# libvpx's patterns. The second frame of the highest layer builds on the middle one, so it is no point to switch up at.
+# libwebrtc's default temporal layers. A keyframe fills all buffers, and the altref keeps it.
 _PATTERNS: Final[dict[int, Sequence[_Step]]] = {
-    1: (_Step(0, False, True),),
-    2: (_Step(0, False, True), _Step(1, True, False)),
-    3: (_Step(0, False, True), _Step(2, True, False), _Step(1, True, True), _Step(2, False, False)),
+    1: (_Step(0, "L", "L"),),
+    2: (_Step(0, "LA", "L"), _Step(1, "L", "G"), _Step(0, "LA", "L"), _Step(1, "LGA", "G")),
+    3: (
+        _Step(0, "LA", "L"),
+        _Step(2, "L", ""),
+        _Step(1, "LA", "G"),
+        _Step(2, "LGA", ""),
+        _Step(0, "LA", "L"),
+        _Step(2, "LGA", ""),
+        _Step(1, "LGA", "G"),
+        _Step(2, "LGA", ""),
+    ),
 }
 
 
@@ -112,7 +121,7 @@ class Vp8Source:
         self._mean_size = layer.bitrate_bps / 8 / spec.fps
         self._stamp = stamp
         self._position = 0
-        self._newest: list[int | None] = [None] * len(TEMPORAL_WEIGHTS)  # newest frame of each temporal layer
+        self._buffers: dict[str, tuple[int, int]] = {}  # frame number and temporal layer of what each holds
         self._picture_id = rng.randrange(PICTURE_IDS)
         self._tl0 = rng.randrange(TL0_INDICES)
         self.frames = 0
@@ -130,34 +139,30 @@ class Vp8Source:
         self._picture_id = (self._picture_id + 1) % PICTURE_IDS
         if step.temporal == 0:
             self._tl0 = (self._tl0 + 1) % TL0_INDICES
-        references = () if keyframe else self._references(step)
-        weight = KEYFRAME_WEIGHT if keyframe else TEMPORAL_WEIGHTS[step.temporal] if len(self._pattern) > 1 else 1.0
         frame, self.frames = self.frames, self.frames + 1
-        self._newest[step.temporal] = frame
-        return self._packets(step, keyframe, frame, references, round(self._mean_size * weight))
-
-    def _references(self, step: _Step) -> tuple[int, ...]:
-        needed = self._newest[1] if step.temporal == 2 and not step.layer_sync else self._newest[0]
-        return () if needed is None else (needed,)
+        read = [] if keyframe else [self._buffers[name] for name in step.reads]
+        for name in "LGA" if keyframe else step.updates:
+            self._buffers[name] = (frame, step.temporal)
+        weight = KEYFRAME_WEIGHT if keyframe else TEMPORAL_WEIGHTS[step.temporal] if len(self._pattern) > 1 else 1.0
+        descriptor = Vp8(
+            non_reference=not (keyframe or step.updates),
+            picture_id=self._picture_id,
+            tl0_picture_index=self._tl0,
+            temporal=step.temporal,
+            layer_sync=step.temporal > 0 and all(temporal == 0 for _, temporal in read),
+        )
+        references = tuple(sorted({number for number, _ in read}))
+        return self._packets(descriptor, keyframe, frame, references, round(self._mean_size * weight))
 
     def _packets(
-        self, step: _Step, keyframe: bool, frame: int, references: tuple[int, ...], size: int
+        self, descriptor: Vp8, keyframe: bool, frame: int, references: tuple[int, ...], size: int
     ) -> Iterator[tuple[bytes, bool]]:
         count = max(1, -(-size // MAX_PAYLOAD))
+        temporal = descriptor.temporal or 0
         for index in range(count):
-            descriptor = write_descriptor(
-                Vp8(
-                    start_of_partition=index == 0,
-                    non_reference=not step.is_reference,
-                    picture_id=self._picture_id,
-                    tl0_picture_index=self._tl0,
-                    temporal=step.temporal,
-                    layer_sync=step.layer_sync,
-                )
-            )
             header = self._frame_header(keyframe, size) if index == 0 else b""
-            mark = PacketMark(self._index, step.temporal, keyframe, frame, index, count, references)
-            head = descriptor + header + self._stamp(mark)
+            mark = PacketMark("video", self._index, temporal, keyframe, frame, index, count, references)
+            head = write_descriptor(replace(descriptor, start_of_partition=index == 0)) + header + self._stamp(mark)
             yield head + bytes(max(0, size // count - len(head))), index == count - 1
 
     def _frame_header(self, keyframe: bool, size: int) -> bytes:
@@ -178,5 +183,5 @@ class OpusSource:
         self._numbers = itertools.count()
 
     def next_frame(self) -> bytes:
-        head = bytes((OPUS_TOC,)) + self._stamp(PacketMark(0, 0, False, next(self._numbers), 0, 1, ()))
+        head = bytes((OPUS_TOC,)) + self._stamp(PacketMark("audio", 0, 0, False, next(self._numbers), 0, 1, ()))
         return head + bytes(max(0, self._size - len(head)))

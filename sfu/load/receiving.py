@@ -42,7 +42,11 @@ class SlotStatistics:
     frames: int = 0
     """Markers seen: ends of video frames."""
     lost: int = 0
+    """Missing when a later packet came."""
+    late: int = 0
+    """Of these, what came by itself after all: reordered, or itself repaired on its way to the server."""
     recovered: int = 0
+    """Of these, what came by retransmission."""
     duplicates: int = 0
     padding: int = 0
     nacks: int = 0
@@ -189,6 +193,8 @@ class LightSlot:
         if sequence <= self._highest:
             if self._missing.pop(sequence, None) is None:
                 self.statistics.duplicates += 1
+            else:
+                self.statistics.late += 1
             return
         gap = sequence - self._highest - 1
         if gap > MAX_GAP:

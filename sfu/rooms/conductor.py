@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sfu.engine.statistics import LayerStatistics, Statistics
@@ -52,6 +52,9 @@ logger = logging.getLogger(__name__)
 # How long a participant without signalling, or without media, may come back: as long as ICE consent lasts (RFC 7675).
 CONSENT_US: Final = 30_000_000
 
+# A worker's statistics are renewed less often than they are sampled; a microphone sends each 20 ms, or each 400 ms in DTX.
+STALLED_US: Final = 600_000
+
 DEFAULT_SOURCES: Final = {Kind.AUDIO: Source.MICROPHONE, Kind.VIDEO: Source.CAMERA}
 
 
@@ -72,20 +75,26 @@ class Answer:
     slots: tuple[SlotState, ...]
 
 
-@dataclass(slots=True)
 class _Levels:
     """Audio levels outlast their packets: a track that sends nothing is silent, whatever its last level was."""
 
-    packets: dict[int, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._seen: dict[ParticipantId, tuple[int, int, int]] = {}
+        """Track, its packets, and when there was one more."""
 
-    def read(self, handle: int, statistics: Statistics) -> int:
+    def read(self, participant: ParticipantId, handle: int, statistics: Statistics, now_us: int) -> int:
         track = statistics.tracks.get(handle)
         if track is None:
             return SILENT
         packets = sum(layer.packets for layer in track.layers)
-        stalled = packets == self.packets.get(handle)
-        self.packets[handle] = packets
-        return SILENT if stalled else track.audio_level
+        before = self._seen.get(participant)
+        if before is None or before[:2] != (handle, packets):
+            self._seen[participant] = (handle, packets, now_us)
+            return track.audio_level
+        return track.audio_level if now_us - before[2] < STALLED_US else SILENT
+
+    def forget(self, participant: ParticipantId) -> None:
+        self._seen.pop(participant, None)
 
 
 class Conductor:
@@ -126,6 +135,7 @@ class Conductor:
         """Idempotent. `keep_room`: somebody else is about to join."""
         if self.members.pop(member.participant.id, None) is None:
             return
+        self._levels.forget(member.participant.id)
         member.media.close()
         self.room.leave(member.participant, reason)
         member.tell(Removed(reason))
@@ -203,8 +213,10 @@ class Conductor:
             for mid, publication in member.published.items():
                 track = member.media.tracks.get(mid)
                 if publication.source is Source.MICROPHONE and track is not None:
-                    level = SILENT if publication.muted else self._levels.read(track.handle, statistics)
-                    levels[member.participant.id] = min(level, levels.get(member.participant.id, SILENT))
+                    key = member.participant.id
+                    levels[key] = SILENT
+                    if not publication.muted:
+                        levels[key] = self._levels.read(key, track.handle, statistics, now_us)
         if self._speakers.sample(levels, now_us):
             members = [self.members[one] for one in self._speakers.active if one in self.members]
             self._tell_all(SpeakersChanged(tuple(member.participant for member in members)))

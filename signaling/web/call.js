@@ -91,7 +91,7 @@ export class Call {
     this.#showFigures(this.#options.statistics);
   }
 
-  // --- media elements: one per slot for as long as the slot lives; pictures move between tiles
+  // --- media elements: one per slot for as long as the slot lives; pictures move between tiles, sound stays parked
 
   /** @param {Slot} slot */
   #addSlot(slot) {
@@ -100,7 +100,7 @@ export class Call {
     element.setAttribute("playsinline", "");
     element.dataset.slot = slot.kind;
     if (slot.kind === "video") element.muted = true;
-    else this.#part("sound").append(element);
+    this.#part("parked").append(element);
     this.#elements.set(slot, element);
     slot.show(element);
     element.play().catch((error) => this.#onPlayRefused(error));
@@ -139,13 +139,20 @@ export class Call {
 
   /** @param {Participant} participant */
   #removeParticipant(participant) {
-    this.#grid.remove(participant.id);
+    this.#removeTile(participant.id);
     this.#showHeadcount();
+  }
+
+  /** @param {string} key */
+  #removeTile(key) {
+    const tile = this.#grid.get(key);
+    if (tile) this.#place(tile, null);
+    this.#grid.remove(key);
   }
 
   /** @param {Publication} publication */
   #onUnpublished(publication) {
-    this.#grid.remove(publication.id);
+    this.#removeTile(publication.id);
     this.#refresh(publication.participant);
   }
 
@@ -175,9 +182,15 @@ export class Call {
   /** @param {Tile} tile @param {Publication | undefined} publication */
   #showPublication(tile, publication) {
     const element = publication?.slot && !publication.muted ? this.#elements.get(publication.slot) : undefined;
-    tile.showPicture(/** @type {HTMLVideoElement | undefined} */ (element) ?? null);
+    this.#place(tile, element ?? null);
     if (publication) tile.offerLayers(publication, (layer) => this.#attempt(this.#room.setLayer(publication.id, layer)));
     else tile.withdrawLayers();
+  }
+
+  /** What a tile no longer shows is parked: browsers pause what is taken off the page. @param {Tile} tile @param {HTMLMediaElement | null} element */
+  #place(tile, element) {
+    if (tile.picture && tile.picture !== element) this.#part("parked").append(tile.picture);
+    tile.showPicture(element);
   }
 
   /** @param {string[]} ids */

@@ -6,12 +6,10 @@
  * timestamp of the frame that is shown, or the CSRC (the publication's number) of what was played last, decides.
  */
 
-/** Between two looks at a receiver whose element does not tell of its frames (ms); later, when nothing has come for long. */
-const LOOK_EVERY_MS = 30;
+/** Between two looks at a receiver (ms); later, when nothing has come for long. */
+const LOOK_EVERY_MS = 40;
 const LOOK_LATER_MS = 250;
 const LOOK_OFTEN_FOR_MS = 2_000;
-/** While an element that does tell of them shows a publication: only against a hidden one, where the browser is silent (ms). */
-const LOOK_BEHIND_FRAMES_MS = 500;
 /** From then on the last picture of the publication before is no longer shown under its name (ms). */
 const STALE_AFTER_MS = 1_000;
 /** A browser that shows neither CSRC nor RTP timestamps is believed to play the new publication this long after its first packet left (ms). */
@@ -28,8 +26,16 @@ const BLIND_AFTER_MS = 300;
  */
 
 /**
+ * @typedef {object} Progress
+ * @property {number} since              when it was bound (ms)
+ * @property {number | null} leftAt      when its first packet was known to have left the server (ms)
+ * @property {number} lastBefore         when the receiver last played something before (in its own time)
+ * @property {boolean} sighted           played already, as far as the receiver knows, but the element has not told of it
+ */
+
+/**
  * @template Publication
- * @typedef {Binding<Publication> & {since: number, leftAt: number | null}} Pending
+ * @typedef {Binding<Publication> & Progress} Pending
  */
 
 /** @template {object} Publication */
@@ -99,13 +105,13 @@ export class Slot {
       this.#commit(binding.publication);
       return;
     }
-    const now = performance.now();
-    const left = binding.rtpTimestamp === null ? null : now;
+    const leftAt = binding.rtpTimestamp === null ? null : performance.now();
     if (again && this.#pending) {
       this.#pending.rtpTimestamp = binding.rtpTimestamp ?? this.#pending.rtpTimestamp;
-      this.#pending.leftAt ??= left;
+      this.#pending.leftAt ??= leftAt;
     } else {
-      this.#pending = { ...binding, since: now, leftAt: left };
+      const lastBefore = newest(this.#contributing())?.timestamp ?? -Infinity;
+      this.#pending = { ...binding, since: performance.now(), leftAt, lastBefore, sighted: false };
     }
     this.#look();
   }
@@ -123,21 +129,27 @@ export class Slot {
     this.#change(null);
   }
 
-  /** @param {number} [frameTimestamp] RTP timestamp of the frame on the screen, where the browser tells it */
+  /** @param {number} [frameTimestamp] RTP timestamp of the frame that is about to be painted, where the browser tells it */
   #look(frameTimestamp) {
     clearTimeout(this.#timer);
     const pending = this.#pending;
     if (!pending) return;
     if (this.#arrived(pending, frameTimestamp)) {
-      this.#commit(pending.publication);
-      return;
+      // A frame is delivered a moment before it is painted: an element that is seen gets the chance to tell of it.
+      if (pending.sighted || frameTimestamp !== undefined || !this.#elementTells) {
+        this.#commit(pending.publication);
+        return;
+      }
+      pending.sighted = true;
     }
     const waited = performance.now() - pending.since;
     if (waited > STALE_AFTER_MS) this.#change(null);
     this.#watchFrames();
-    const often = waited < LOOK_OFTEN_FOR_MS ? LOOK_EVERY_MS : LOOK_LATER_MS;
-    const framesTell = this.#watched !== null && this.#publication !== null;
-    this.#timer = setTimeout(() => this.#look(), framesTell ? LOOK_BEHIND_FRAMES_MS : often);
+    this.#timer = setTimeout(() => this.#look(), waited < LOOK_OFTEN_FOR_MS ? LOOK_EVERY_MS : LOOK_LATER_MS);
+  }
+
+  get #elementTells() {
+    return this.#watched !== null && this.#watched.isConnected && document.visibilityState === "visible";
   }
 
   #watchFrames() {
@@ -158,20 +170,23 @@ export class Slot {
     if (frameTimestamp !== undefined && pending.rtpTimestamp !== null) {
       return notBefore(frameTimestamp, pending.rtpTimestamp);
     }
-    const receiver = this.#transceiver.receiver;
-    const contributing = newest(receiver.getContributingSources?.() ?? []);
+    const contributing = newest(this.#contributing());
     if (contributing) {
-      if (contributing.source !== pending.number) return false;
+      if (contributing.source !== pending.number || contributing.timestamp <= pending.lastBefore) return false;
       if (frameTimestamp === undefined || contributing.rtpTimestamp === undefined) return true;
       // Delivered is not yet shown: from here on the frame's own timestamp decides.
       pending.rtpTimestamp = contributing.rtpTimestamp;
       return notBefore(frameTimestamp, contributing.rtpTimestamp);
     }
-    const source = newest(receiver.getSynchronizationSources?.() ?? []);
+    const source = newest(this.#transceiver.receiver.getSynchronizationSources?.() ?? []);
     if (source?.rtpTimestamp !== undefined && pending.rtpTimestamp !== null) {
       return notBefore(source.rtpTimestamp, pending.rtpTimestamp);
     }
     return source === undefined && pending.leftAt !== null && performance.now() - pending.leftAt > BLIND_AFTER_MS;
+  }
+
+  #contributing() {
+    return this.#transceiver.receiver.getContributingSources?.() ?? [];
   }
 
   /** @param {Publication | null} publication */

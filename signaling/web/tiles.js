@@ -43,8 +43,13 @@ export class Tile {
     this.element.setAttribute("aria-label", name);
   }
 
-  /** The element moves; it goes on playing. @param {HTMLVideoElement | null} video */
+  get picture() {
+    return /** @type {HTMLMediaElement | null} */ (this.#picture.firstElementChild);
+  }
+
+  /** @param {HTMLMediaElement | null} video */
   showPicture(video) {
+    if (video === this.picture && video !== null) return;
     this.#picture.replaceChildren(...(video ? [video] : []));
     this.element.classList.toggle("empty", video === null);
   }

@@ -82,7 +82,7 @@ class ChromiumPage:
         """As when the tab's process runs out of memory: nothing of the page runs any more, no goodbye."""
         session = await self.page.context.new_cdp_session(self.page)
         crashed = asyncio.get_running_loop().create_future()
-        self.page.once("crash", crashed.set_result)
+        self.page.once("crash", lambda _: crashed.set_result(None))
         # Its answer never comes: there is nobody left to give it.
         command = asyncio.ensure_future(session.send("Page.crash"))
         await asyncio.wait_for(crashed, CRASH_WITHIN_S)

@@ -29,7 +29,8 @@ async def until(condition: Callable[[], object]) -> None:
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    server = Server(Settings(dev=True, http_port=0, udp_port=0, udp_host="127.0.0.1"))
+    settings = {"dev": True, "http_port": 0, "udp_port": 0, "udp_host": "127.0.0.1"}
+    server = Server(Settings.model_validate(settings))
     await server.start()
     try:
         yield server
@@ -39,7 +40,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def join(server: Server) -> AsyncIterator[Join]:
-    """`await join("Ada", video=None)`: a bot in the room `tea`; keywords are those of `LightSpec` and `LightPeer.join`."""
+    """`await join("Ada", video=None)`: a bot in the room `tea`, with keywords of `LightSpec` and `LightPeer.join`."""
     certificate = Certificate()
     joined: list[LightPeer] = []
 

@@ -12,7 +12,7 @@ from sfu.config import Settings
 from sfu.server import Server
 from tests.signaling.websocket import Clients
 
-SECRET = "a secret of the tests, long enough for HS256"
+SECRET = "a secret of the tests, long enough for HS256 and HS384"
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ JOIN = {"type": "join", "id": 1, "version": 1, "room": "tea", "name": "Ada"}
         ('{"type": "Join"}', "unknown_type"),
         ('{"type": "ping", "id": "7"}', "bad_message"),
         ('{"type": "ping", "id": -1}', "bad_message"),
-        ('{"type": "ping", "id": 1e400}', "bad_json"),
+        ('{"type": "ping", "id": 1e400}', "bad_message"),
         ('{"type": "ping", "more": 1}', "bad_message"),
         ('{"type": "join", "version": 1}', "bad_message"),
         ('{"type": "join", "version": "1", "room": "tea"}', "bad_message"),

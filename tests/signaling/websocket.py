@@ -66,7 +66,7 @@ class Client:
         return self.socket.close_code
 
     async def still_works(self) -> bool:
-        return (await self.request("ping"))["type"] == "pong"
+        return bool((await self.request("ping"))["type"] == "pong")
 
     def vanish(self) -> None:
         """As when the network goes, or a tab is killed: no close frame."""
