@@ -9,7 +9,7 @@ from sfu.engine.codecs cimport CODEC_H264, CODEC_VP8
 from sfu.engine.fanout cimport fanout_add
 from sfu.engine.history cimport (
     FRAME_KEY, FRAME_LAYER_SYNC, FRAME_START, HAS_AUDIO_LEVEL, HAS_ORIENTATION, PACKET_PADDING, PACKET_RECOVERED, Packet,
-    history_accepts, history_add,
+    history_accepts, history_add, history_get,
 )
 from sfu.engine.nack cimport nack_next_us, nack_on_packet
 from sfu.engine.reception cimport (
@@ -32,6 +32,7 @@ from sfu.wire.vp8 cimport Vp8Descriptor, vp8_parse
 
 cdef enum:
     LEVEL_SHIFT = 3            # loudness is smoothed over about eight packets (160 ms)
+    PICTURE_ID_MASK = 0x7FFF   # 15 bits, RFC 7741 §4.2
     SILENT = 127
 
 
@@ -194,16 +195,18 @@ cdef void forget_stale(Transport *t, Layer *layer, bint rtx) noexcept nogil:
 
 cdef void receive_rtx(RouterState *s, Source *source, uint8_t *data, uint32_t size, RtpHeader *header, const Extensions *x,
                       int64_t now_us) noexcept nogil:
-    """RFC 4588: put the original packet back together in place."""
+    """RFC 4588: put the original packet back together in place.
+
+    The payload moves up over its first two bytes: `x` goes on pointing into the header.
+    """
     cdef PayloadType *payload = &source.track.payload[header.payload_type]
     cdef uint16_t sequence
     if header.payload_size < 2 or not payload.flags & PAYLOAD_RTX:
         s.drops[drops.DROP_PROBE_PADDING] += 1
         return
     sequence = read_u16(data + header.header_size)
-    memmove(data + 2, data, header.header_size)
-    data += 2
     size -= 2
+    memmove(data + header.header_size, data + header.header_size + 2, size - header.header_size)
     header.payload_size -= 2
     header.sequence_number = sequence
     header.ssrc = source.ssrc
@@ -221,7 +224,7 @@ cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uin
     cdef Packet *packet
     cdef int64_t sequence
     cdef int verdict
-    cdef bint frame
+    cdef bint media, frame
     if payload.flags & (PAYLOAD_KNOWN | PAYLOAD_RTX) != PAYLOAD_KNOWN:
         s.drops[drops.DROP_NO_ROUTE] += 1
         return
@@ -245,20 +248,22 @@ cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uin
     packet = history_add(&source.history, sequence, data, <uint16_t>size)
     describe(packet, payload, header, x, recovered, now_us)
     inspect_payload(source, packet, data + header.header_size)
-    frame = not packet.flags & PACKET_PADDING and (not source.has_timestamp or header.timestamp != source.last_timestamp)
+    media = not packet.flags & PACKET_PADDING
+    frame = media and (not source.has_timestamp or <int32_t>(header.timestamp - source.last_timestamp) > 0)
     reception_packet(&source.reception, sequence, header.timestamp, size, payload.clock_rate, recovered, now_us)
     rate_add(&source.rate, size, frame, now_us)
     source.payload_type = header.payload_type
     if not recovered:
         source.last_packet_us = now_us
-        if not packet.flags & PACKET_PADDING:
+        if frame:
             source.last_timestamp = header.timestamp
             source.has_timestamp = True
+        if media:
             timestamp_map_packet(&source.timestamps, header.timestamp, now_us)
     if source.nack != NULL:
         nack_on_packet(source.nack, sequence, now_us, (packet.flags & FRAME_KEY) != 0)
         wake_transport(s, track.transport, nack_next_us(source.nack))
-    if not track.layers[source.layer].active:
+    if media and not track.layers[source.layer].active:
         track.layers[source.layer].active = True
         note_track(s, track, EVENT_LAYERS)
     if source.keyframe_wanted:
@@ -291,6 +296,7 @@ cdef void inspect_payload(Source *source, Packet *packet, const uint8_t *payload
     """Frame boundaries, keyframes and layers, from the codec's own descriptor."""
     cdef Vp8Descriptor vp8
     cdef H264Payload h264
+    cdef const Packet *before
     cdef int64_t level
     if packet.flags & PACKET_PADDING:
         return
@@ -303,7 +309,8 @@ cdef void inspect_payload(Source *source, Packet *packet, const uint8_t *payload
         packet.descriptor_size = vp8.size
         packet.temporal = vp8.temporal if vp8.has_temporal else 0
         packet.has_picture_id = vp8.has_picture_id
-        packet.picture_id = vp8.picture_id
+        packet.picture_id = vp8.picture_id if vp8.long_picture_id else long_picture_id(source, vp8.picture_id)
+        source.picture_id = packet.picture_id
         packet.has_tl0 = vp8.has_tl0
         packet.tl0_picture_index = vp8.tl0_picture_index
         if vp8.start_of_frame:
@@ -313,12 +320,19 @@ cdef void inspect_payload(Source *source, Packet *packet, const uint8_t *payload
         if vp8.keyframe:
             note_keyframe(source, packet, vp8.width, vp8.height)
     elif packet.codec == CODEC_H264 and h264_parse(payload, packet.payload_size, &h264) == 0:
-        if not source.has_timestamp or source.last_timestamp != packet.timestamp:
+        before = history_get(&source.history, packet.sequence - 1)
+        if before.timestamp != packet.timestamp if before != NULL else source.reception.packets == 0:
             packet.flags |= FRAME_START
         # SPS or IDR: a decoder can begin here. Only its first packet counts as the keyframe's start.
         if h264.has_sps or (h264.has_idr and packet.flags & FRAME_START):
             packet.flags |= FRAME_START
             note_keyframe(source, packet, h264.width, h264.height)
+
+
+cdef uint16_t long_picture_id(const Source *source, uint16_t short_id) noexcept nogil:
+    """The 15-bit picture id next to the source's last one that ends in these 7 bits."""
+    cdef uint16_t step = (short_id - source.picture_id) & 0x7F
+    return (source.picture_id + (step if step < 64 else step - 128)) & PICTURE_ID_MASK
 
 
 cdef void note_keyframe(Source *source, Packet *packet, uint16_t width, uint16_t height) noexcept nogil:
