@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 
 import pytest
 
@@ -84,9 +83,6 @@ class Remote:
             sections={},
         )
         self.connection.start(answer, offered)
-
-
-EngineFactory = Callable[[str | None], AbstractAsyncContextManager[Engine]]
 
 
 @contextlib.asynccontextmanager

@@ -1,120 +1,137 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Chromium really sent, read by everything in sfu.wire; tests/data/wire/README.md says how it was recorded."""
+"""What Chromium sends: descriptors and payload descriptors read, and found to say the same of each packet."""
 
-from collections import Counter
-from itertools import pairwise
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from sfu.wire import stun
-from sfu.wire.extensions import HeaderExtension
-from sfu.wire.h264 import parse_payload
-from sfu.wire.rtcp_messages import Nack, Packet, ReceiverReport, SenderReport, SourceDescription, TransportFeedback
-from sfu.wire.rtcp_packets import parse_compound, serialize_compound
-from sfu.wire.rtp import RtpPacket, looks_like_rtcp, parse_extensions
-from sfu.wire.vp8 import parse_descriptor, write_descriptor
-from tests.reference import wire_rtcp
+from sfu.wire import av1, red, vp8, vp9
+from sfu.wire.dependencies import Dependency
+from sfu.wire.dependency_descriptor import DependencyReader
+from tests.reference.wire_dependency_descriptor import ReferenceReader
+from tests.reference.wire_red import parse_red
+from tests.reference.wire_vp9 import parse_vp9
 
-CAPTURE = Path(__file__).parent.parent / "data" / "wire" / "chromium-156.txt"
-PASSWORD = b"SNixBtV3ScyXl5l6ATBOr8"
-IDS = {
-    1: HeaderExtension.AUDIO_LEVEL,
-    2: HeaderExtension.ABS_SEND_TIME,
-    3: HeaderExtension.TRANSPORT_CC,
-    4: HeaderExtension.MID,
-}
+FOLDER = Path(__file__).parent.parent / "data" / "rtp"
+LAYERED = ["av1-l3t3", "av1-l3t3-key", "av1-s3t3", "vp9-l3t3", "vp9-l3t3-key", "vp9-s2t2", "vp8-l1t3"]
 
 
-@pytest.fixture(scope="module")
-def capture() -> dict[str, list[bytes]]:
-    datagrams: dict[str, list[bytes]] = {}
-    for line in CAPTURE.read_text().splitlines():
-        if not line.startswith("#"):
-            kind, data = line.split()
-            datagrams.setdefault(kind, []).append(bytes.fromhex(data))
-    return datagrams
+@dataclass(frozen=True)
+class Captured:
+    timestamp: int
+    marker: bool
+    descriptor: bytes
+    payload: bytes
 
 
-def test_binding_requests(capture: dict[str, list[bytes]]) -> None:
-    for data in capture["stun"]:
-        message = stun.parse_message(data)
-        assert message.type == 1
-        assert message.username == b"1Mbe:Tuyn"
-        assert message.use_candidate  # aiortc is no ICE-lite peer: Chromium nominates at once
-        assert message.controlling
-        assert message.has_fingerprint
-        assert stun.verify(data, PASSWORD)
+def capture(name: str) -> list[Captured]:
+    packets = []
+    for line in (FOLDER / f"chromium-156-{name}.txt").read_text().splitlines():
+        _, timestamp, marker, descriptor, _, payload = line.split()
+        dd = bytes.fromhex(descriptor.strip("-"))
+        packets.append(Captured(int(timestamp), marker == "1", dd, bytes.fromhex(payload)))
+    return packets
 
 
-def test_rtcp_is_read_and_written_as_chromium_does(capture: dict[str, list[bytes]]) -> None:
-    kinds: Counter[type[Packet]] = Counter()
-    for data in capture["rtcp"]:
-        assert looks_like_rtcp(data)
-        packets = parse_compound(data)
-        assert packets == wire_rtcp.parse_compound(data)
-        assert serialize_compound(packets) == data
-        kinds.update(map(type, packets))
-    assert set(kinds) == {SenderReport, SourceDescription, ReceiverReport, Nack, TransportFeedback}
-    assert kinds[TransportFeedback] > 50
+def read(name: str) -> Iterator[tuple[Captured, Dependency]]:
+    reader = DependencyReader()
+    for packet in capture(name):
+        yield packet, reader.read(packet.descriptor)
 
 
-def test_feedback_tells_every_sequence_number_once(capture: dict[str, list[bytes]]) -> None:
-    packets = [packet for data in capture["rtcp"] for packet in parse_compound(data)]
-    feedback = [packet for packet in packets if isinstance(packet, TransportFeedback)]
-    expected = feedback[0].base_sequence
-    for packet in feedback:
-        assert packet.base_sequence == expected
-        assert any(time is not None for time in packet.arrivals_us)
-        expected = (packet.base_sequence + len(packet.arrivals_us)) % 65536
-    assert expected < feedback[0].base_sequence  # the numbers wrapped round on the way
-    lost = [time is None for packet in feedback for time in packet.arrivals_us]
-    assert 0 < sum(lost) < len(lost) / 4
+@pytest.mark.parametrize("name", LAYERED)
+def test_reading_and_rewriting_agree_with_the_twin(name: str) -> None:
+    reader, twin = DependencyReader(), ReferenceReader()
+    for packet in capture(name):
+        dd = packet.descriptor
+        assert reader.rewrite(dd, int.from_bytes(dd[1:3], "big")) == dd
+        for mask in (None, 0b1):
+            assert reader.rewrite(dd, 0xABCD, mask) == twin.rewrite(dd, 0xABCD, mask)
+        assert reader.read(dd) == twin.read(dd)
 
 
-def test_vp8_with_temporal_layers(capture: dict[str, list[bytes]]) -> None:
-    packets = [RtpPacket.parse(data) for data in capture["vp8"]]
-    descriptors = [parse_descriptor(packet.payload) for packet in packets]
-    assert descriptors[0].keyframe
-    assert (descriptors[0].width, descriptors[0].height) == (320, 180)
-    assert {descriptor.temporal for descriptor in descriptors} == {0, 1, 2}
-    for packet, descriptor in zip(packets, descriptors, strict=True):
-        assert not packet.extensions.keys() - IDS.keys()
-        # Written as Chromium writes it: what the rewriter changes is only the two numbers.
-        assert write_descriptor(descriptor) == packet.payload[: descriptor.size]
-    starts = [descriptor for descriptor in descriptors if descriptor.start_of_frame]
-    for before, after in pairwise(starts):
-        assert after.picture_id is not None
-        assert before.picture_id is not None
-        assert after.tl0_picture_index is not None
-        assert before.tl0_picture_index is not None
-        assert (after.picture_id - before.picture_id) % 2**15 == 1
-        assert (after.tl0_picture_index - before.tl0_picture_index) % 256 == int(after.temporal == 0)
+@pytest.mark.parametrize("name", LAYERED)
+def test_frames_are_whole_and_refer_to_frames_before(name: str) -> None:
+    members: dict[int, tuple[int, ...]] = {}  # frame number → its indications
+    current: Dependency | None = None
+    for packet, frame in read(name):
+        assert frame.start_of_frame == (current is None)
+        assert current is None or current.frame_number == frame.frame_number
+        assert frame.end_of_frame or not packet.marker
+        current = None if frame.end_of_frame else frame
+        if frame.start_of_frame:
+            for fdiff in (*frame.fdiffs, *filter(None, frame.chain_fdiffs)):
+                # A chain that protects no active decode target may refer to any frame (A.5); Chromium keeps to a free number.
+                assert frame.frame_number - fdiff in members or frame.frame_number - fdiff not in range(
+                    min(members, default=0), max(members, default=0) + 1
+                )
+            members[frame.frame_number] = frame.indications
 
 
-def test_h264(capture: dict[str, list[bytes]]) -> None:
-    packets = [RtpPacket.parse(data) for data in capture["h264"]]
-    first = parse_payload(packets[0].payload)
-    assert first.keyframe
-    assert (first.width, first.height) == (320, 180)
-    new_frame = True
-    for packet in packets:
-        if new_frame:
-            assert parse_payload(packet.payload).start_of_frame_hint
-        new_frame = packet.marker
+@pytest.mark.parametrize("name", [name for name in LAYERED if name.startswith("vp9")])
+def test_vp9_descriptor_says_the_same(name: str) -> None:
+    for packet, frame in read(name):
+        d = vp9.parse_descriptor(packet.payload)
+        assert d == parse_vp9(packet.payload)
+        assert (d.start_of_frame, d.end_of_frame) == (frame.start_of_frame, frame.end_of_frame)
+        assert (d.spatial, d.temporal) == (frame.spatial, frame.temporal)
+        assert d.inter_picture_predicted or not d.p_diffs
+        if d.keyframe:
+            assert frame.structure is not None
+            assert frame.fdiffs == ()
+            assert d.scalability is not None
+        # Chromium uses the flexible mode always: picture ids must keep their distances.
+        assert d.flexible
+        assert d.long_picture_id
+        assert d.tl0_picture_index is None
+        assert vp9.rewrite_descriptor(packet.payload, d.picture_id or 0, 0) == packet.payload[: d.size]
 
 
-def test_extensions(capture: dict[str, list[bytes]]) -> None:
-    for kind, mid in (("opus", b"0"), ("vp8", b"1"), ("h264", b"2")):
-        data = capture[kind][0]
-        values = parse_extensions(data, IDS)
-        assert values[HeaderExtension.MID] == mid
-        assert len(values[HeaderExtension.TRANSPORT_CC]) == 2
-        assert values == {IDS[number]: value for number, value in RtpPacket.parse(data).extensions.items()}
+@pytest.mark.parametrize("name", [name for name in LAYERED if name.startswith("av1")])
+def test_av1_payload_says_the_same(name: str) -> None:
+    for packet, frame in read(name):
+        payload = av1.parse_payload(packet.payload)
+        assert payload.new_sequence == payload.has_sequence_header == (frame.structure is not None)
+        assert payload.starts_with_fragment == (not frame.start_of_frame)
+        assert payload.ends_with_fragment == (not frame.end_of_frame)
+        if payload.spatial is not None:
+            assert (payload.spatial, payload.temporal) == (frame.spatial, frame.temporal)
+        if frame.structure is not None:
+            # The sequence header names the largest layer, also while only a smaller one is sent.
+            assert (payload.width, payload.height) == frame.structure.resolutions[-1] == (1280, 720)
 
 
-def test_probes_are_padding_only(capture: dict[str, list[bytes]]) -> None:
-    for data in capture["rtx"]:
-        packet = RtpPacket.parse(data)
-        assert packet.payload == b""
-        assert packet.padding_size == 255
+def test_vp8_descriptor_says_the_same() -> None:
+    for packet, frame in read("vp8-l1t3"):
+        d = vp8.parse_descriptor(packet.payload)
+        assert (d.start_of_frame, d.temporal) == (frame.start_of_frame, frame.temporal)
+        assert d.keyframe == (frame.structure is not None)
+
+
+def test_simulcast_in_one_stream_brings_a_structure_with_each_layers_keyframe() -> None:
+    spatial = [frame.spatial for _, frame in read("av1-s3t3") if frame.structure is not None]
+    assert spatial == [0, 1, 2]
+
+
+def test_active_targets_follow_the_layers_that_are_sent() -> None:
+    reader = DependencyReader()
+    announced = []
+    for packet in capture("av1-l3t3"):
+        active = reader.read(packet.descriptor).active_targets
+        if active is not None and active not in announced:
+            announced.append(active)
+    assert announced == [reader.targets_within(1, 2), reader.targets_within(2, 2)]
+
+
+def test_red_repeats_the_packet_before() -> None:
+    packets = capture("red")
+    for before, packet in zip(packets, packets[1:], strict=False):
+        ours = red.parse_payload(packet.payload)
+        assert ours == parse_red(packet.payload)
+        assert red.strip_to_primary(packet.payload) == (ours.primary.payload_type, ours.primary.data)
+        assert ours.primary.payload_type == 111
+        (old,) = ours.redundant
+        assert old.timestamp_offset == packet.timestamp - before.timestamp
+        assert (old.payload_type, old.data) == red.strip_to_primary(before.payload)

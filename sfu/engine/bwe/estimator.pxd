@@ -9,6 +9,7 @@ docs/congestion.md says which part follows what.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 from sfu.engine.bwe.parameters cimport EstimatorParameters
+from sfu.engine.bwe.probes cimport ProbePlan
 from sfu.wire.rtcp cimport TransportCcHeader
 
 
@@ -25,13 +26,6 @@ cdef enum EstimateBasis:        # what the present estimate rests on
     BASIS_REPORTS = 3           # receiver reports only: transport-wide feedback never came
     BASIS_REMB = 4
     BASIS_TIMEOUT = 5           # feedback stopped while packets were sent
-
-
-cdef struct ProbePlan:          # send at rate_bps, padded where media does not suffice, until both minima are reached
-    int32_t cluster             # to be given to estimator_sent with each packet meanwhile; ≥ 0
-    int64_t rate_bps            # of what IP carries, like all rates here
-    uint32_t min_packets
-    uint32_t min_bytes          # of estimator_sent's sizes plus overhead_bytes each
 
 
 cdef struct EstimatorSnapshot:

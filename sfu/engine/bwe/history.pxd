@@ -20,6 +20,7 @@ cdef struct SentPacket:
     uint16_t size               # with overhead
     int16_t cluster             # probe cluster modulo 2^15, -1 = none
     uint8_t state               # PacketState
+    uint16_t observation        # low bits of the loss observation in which it was named lost
 
 
 cdef struct SendHistory:
