@@ -119,9 +119,7 @@ async def test_a_udp_port_that_is_taken_is_named(run: Run) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        process = await run(
-            *("serve", "--dev", "--http-port", "0", "--udp-host", "127.0.0.1", "--udp-port", str(port))
-        )
+        process = await run(*("serve", "--dev", "--http-port", "0", "--udp-host", "127.0.0.1", "--udp-port", str(port)))
         code, _, err = await finished(process)
     assert code == 2
     assert f"udp_port = {port}" in err

@@ -69,7 +69,7 @@ class ClientSlot:
 
 
 def with_candidates_everywhere(sdp: str) -> str:
-    """The answer with the candidates of its first section in every section: of a bundle aiortc looks at the last one."""
+    """The answer with its first section's candidates in every section: of a bundle aiortc looks at the last one."""
     description = SessionDescription.parse(sdp)
     candidates: Sequence[str] = ()
     lines = list(description.session.lines)

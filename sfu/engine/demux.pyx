@@ -23,7 +23,7 @@ from sfu.wire.stun cimport (
 
 cdef enum:
     # DTLS of one transport: a handshake is 4 to 8 datagrams, SCTP later sends a few hundred a second at most.
-    DTLS_RATE = 500            # datagrams per second
+    DTLS_SPACING_US = 2_000    # between datagrams in the long run
     DTLS_BURST = 64
     MAX_DTLS = 1500            # bytes
     ROLE_CONFLICT = 487        # RFC 8445 §7.3.1.1
@@ -61,17 +61,17 @@ cdef void receive_datagram(RouterState *s, Datagram *datagram, int64_t now_us) n
 cdef void receive_dtls(RouterState *s, Transport *t, const Datagram *datagram, int64_t now_us) noexcept nogil:
     """Queue a DTLS datagram for Python, within the transport's allowance."""
     cdef PendingDtls *pending
-    t.dtls_tokens_q8 += (now_us - t.dtls_tokens_us) * DTLS_RATE * 256 // 1_000_000
-    t.dtls_tokens_us = now_us
-    if t.dtls_tokens_q8 > DTLS_BURST * 256:
-        t.dtls_tokens_q8 = DTLS_BURST * 256
-    if t.dtls_tokens_q8 < 256:
+    t.dtls_credit_us += now_us - t.dtls_credited_us
+    t.dtls_credited_us = now_us
+    if t.dtls_credit_us > DTLS_BURST * DTLS_SPACING_US:
+        t.dtls_credit_us = DTLS_BURST * DTLS_SPACING_US
+    if t.dtls_credit_us < DTLS_SPACING_US:
         s.drops[drops.DROP_DTLS_RATE] += 1
         return
     if s.dtls_count == DTLS_RING or datagram.size > MAX_DTLS:
         s.drops[drops.DROP_EVENTS_FULL] += 1
         return
-    t.dtls_tokens_q8 -= 256
+    t.dtls_credit_us -= DTLS_SPACING_US
     pending = &s.dtls[(s.dtls_head + s.dtls_count) % DTLS_RING]
     pending.transport = t.handle
     pending.size = <unsigned short>datagram.size
@@ -113,7 +113,6 @@ cdef void receive_stun(RouterState *s, const Datagram *datagram, int64_t now_us)
     cdef Transport *t
     cdef uint8_t *buffer
     cdef uint32_t size
-    s.stun_received += 1
     if not stun_is_message(datagram.data, datagram.size) or stun_parse(datagram.data, datagram.size, &message):
         s.drops[drops.DROP_MALFORMED] += 1
         return
@@ -127,6 +126,7 @@ cdef void receive_stun(RouterState *s, const Datagram *datagram, int64_t now_us)
     if not stun_verify(datagram.data, &message, t.password, t.password_size, hmac_sha1):
         s.drops[drops.DROP_BAD_AUTH] += 1
         return
+    s.stun_received += 1
     buffer = egress_buffer(s)
     if buffer == NULL:
         return
@@ -148,6 +148,9 @@ cdef bint authenticate(RouterState *s, Transport *t, const Path *path, bint nomi
     cdef uint32_t at
     for at in range(t.path_count):
         if path_equal(&t.paths[at].path, path):
+            # Another transport may have taken the 5-tuple over meanwhile (a port used again, a forged source address).
+            if address_map_put(&s.addresses, path, t.handle):
+                return False
             break
     else:
         at = add_path(s, t, path)

@@ -63,3 +63,7 @@ class DropReason(IntEnum):
     """Does not fit a datagram after rewriting."""
     INCOMPLETE_FRAME = 27
     """Part of a frame whose beginning was not forwarded."""
+    OVERTAKEN = 28
+    """Its stream ended, or its history was used up, before fan-out came to this receiver."""
+    ALREADY_SENT = 29
+    """This receiver has it: it was asked for before fan-out came to offer it."""

@@ -51,8 +51,8 @@ cdef const Path *selected_path(const Transport *t) noexcept nogil:
 
 
 cdef bint transport_ready(const Transport *t) noexcept nogil:
-    """Whether media can be sent: keys are there, and an address that ICE has authenticated."""
-    return t.send_srtp != NULL and t.selected >= 0
+    """Whether media can be sent: keys are there, an address that ICE has authenticated, and consent (RFC 7675 §5.1)."""
+    return t.send_srtp != NULL and t.selected >= 0 and not t.expired
 
 
 cdef bint egress_rtp(RouterState *s, Transport *t, uint8_t *packet, uint32_t size) noexcept nogil:

@@ -116,14 +116,13 @@ cdef uint32_t run_track(RouterState *s, Track *track, uint32_t quantum, int64_t 
 cdef inline void offer(RouterState *s, Track *track, Forwarder *f, const Pending *pending, int64_t now_us) noexcept nogil:
     cdef Source *source = track.layers[pending.layer].source
     cdef Packet *packet
-    if source == NULL or source.generation != pending.generation:
-        s.drops[drops.DROP_LATE] += 1
-        return
-    packet = history_get(&source.history, pending.sequence)
-    if packet == NULL:
-        s.drops[drops.DROP_TOO_OLD] += 1
-        return
-    forward_packet(s, f, source, packet, now_us)
+    if source != NULL and source.generation == pending.generation:
+        packet = history_get(&source.history, pending.sequence)
+        if packet != NULL:
+            forward_packet(s, f, source, packet, now_us)
+            return
+    s.media_offered += 1
+    s.drops[drops.DROP_OVERTAKEN] += 1
 
 
 cdef void fanout_forget(RouterState *s, Track *track) noexcept nogil:

@@ -34,11 +34,11 @@ cdef void receive_rtcp(RouterState *s, Transport *t, uint8_t *data, uint32_t siz
         else:
             s.drops[drops.DROP_BAD_AUTH if status == SRTP_BAD_AUTH else drops.DROP_MALFORMED] += 1
         return
-    s.rtcp_received += 1
     while True:
         start = offset
         status = rtcp_next(data, size, &offset, &header)
         if status == 0:
+            s.rtcp_received += 1
             return
         if status < 0:
             s.drops[drops.DROP_MALFORMED] += 1

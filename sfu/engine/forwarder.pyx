@@ -39,6 +39,7 @@ cdef enum:
     MIN_FRAME_TICKS = 90       # video timestamps advance by 1 ms at least
     AUDIO_FRAMES_PER_SECOND = 50
     MIN_RESEND_US = 5_000
+    FILL_REACH = 64            # packets: how far back the frame before a hole is looked for
     HIGHEST_SPATIAL = 7
     QUICK_REPORTS = 2          # sender reports soon after a start, besides the one with it
 
@@ -73,13 +74,17 @@ cdef void forward_packet(RouterState *s, Forwarder *f, Source *source, const Pac
     elif f.previous.track == source.track:
         binding = &f.previous
     else:
-        s.drops[drops.DROP_NO_RECEIVER] += 1
+        s.drops[drops.DROP_OVERTAKEN] += 1
         return
     if not transport_ready(f.transport):
+        # It begins anew later: SRTP cannot follow a gap of 2^15 numbers.
+        if f.rewriter.bound:
+            forwarder_stop(s, f)
         s.drops[drops.DROP_NOT_CONNECTED] += 1
         return
     if packet.flags & PACKET_PADDING:
-        reason = close_padding(s, f, source, packet, now_us)
+        close_foreign(s, f, source, packet, now_us)
+        reason = drops.DROP_PADDING
     elif f.video:
         reason = forward_video(s, f, binding, source, packet, now_us)
     else:
@@ -88,11 +93,10 @@ cdef void forward_packet(RouterState *s, Forwarder *f, Source *source, const Pac
         s.drops[reason] += 1
 
 
-cdef int close_padding(RouterState *s, Forwarder *f, Source *source, const Packet *packet, int64_t now_us) noexcept nogil:
-    """A packet without payload uses up a number on the way in; on the way out it is closed up."""
+cdef void close_foreign(RouterState *s, Forwarder *f, Source *source, const Packet *packet, int64_t now_us) noexcept nogil:
+    """A packet that is no receiver's concern uses up a number on the way in; on the way out it is closed up."""
     if f.rewriter.bound and f.source_generation == source.generation:
         close_dropped(s, f, packet, now_us)
-    return drops.DROP_PADDING
 
 
 cdef void close_dropped(RouterState *s, Forwarder *f, const Packet *packet, int64_t now_us) noexcept nogil:
@@ -117,6 +121,7 @@ cdef int forward_audio(RouterState *s, Forwarder *f, const Binding *binding, Sou
         forwarder_stop(s, f)
         return drops.DROP_PAUSED
     if payload_mapping(binding, packet.payload_type) == NULL:
+        close_foreign(s, f, source, packet, now_us)
         return drops.DROP_NO_PAYLOAD_TYPE
     if not f.rewriter.bound or f.source_generation != source.generation:
         start_source(s, f, source, packet, now_us)
@@ -139,6 +144,9 @@ cdef int forward_video(RouterState *s, Forwarder *f, const Binding *binding, Sou
     cdef bint flowing = f.rewriter.bound and f.source_generation == source.generation
     if not flowing:
         return start_video(s, f, binding, source, packet, now_us)
+    if payload_mapping(binding, packet.payload_type) == NULL:
+        close_foreign(s, f, source, packet, now_us)
+        return drops.DROP_NO_PAYLOAD_TYPE
     frame = rewriter_frame(&f.rewriter, packet.frame)
     if frame == NULL:
         frame = decide_frame(s, f, binding, source, packet, now_us)
@@ -178,8 +186,8 @@ cdef FrameRecord *decide_frame(RouterState *s, Forwarder *f, const Binding *bind
     if not frame_newer(packet.frame, f.rewriter.newest_frame):
         return rewriter_late_frame(&f.rewriter, packet, dependency == NULL or frame_in_target(&selection, dependency),
                                    drops.DROP_NOT_SELECTED_TEMPORAL)
-    if binding == &f.previous:
-        # What is on its way out goes on as it is.
+    if binding == &f.previous and selection.target_spatial >= 0:
+        # What is on its way out goes on as it is, unless nothing is wanted any more.
         selection.target_spatial = selection.current_spatial
         selection.target_temporal = selection.current_temporal
     decide(f, source, packet, dependency, &selection, True, &decision)
@@ -337,7 +345,7 @@ cdef int send_packet(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     if mapping == NULL:
         return drops.DROP_NO_PAYLOAD_TYPE
     if f.sent != NULL and f.sent[out & (SENT_LOG - 1)].sequence == out:
-        return drops.DROP_DUPLICATE
+        return drops.DROP_ALREADY_SENT
     entry.sequence = out
     entry.source_sequence = packet.sequence
     entry.track = source.track.handle
@@ -404,24 +412,39 @@ cdef inline void note_sent(Forwarder *f, const Packet *packet, const SentPacket 
         r.last_frame_number = entry.frame_number
 
 
+cdef const SentPacket *sent_before(const Forwarder *f, int64_t out) noexcept nogil:
+    """The packet sent with the nearest lower number, NULL = none that is near."""
+    cdef int64_t at = out - 1
+    while at > out - FILL_REACH:
+        if f.sent[at & (SENT_LOG - 1)].sequence == at:
+            return &f.sent[at & (SENT_LOG - 1)]
+        at -= 1
+    return NULL
+
+
 cdef void fill_hole(RouterState *s, Forwarder *f, int64_t out, int64_t now_us) noexcept nogil:
-    """A number was kept for a packet that then proved not to be for this receiver: send padding in its place."""
+    """A number was kept for a packet that then proved not to be for this receiver: send padding in its place.
+
+    It looks like padding behind the frame before it; where that is unknown the hole stays.
+    """
     cdef SentPacket *entry
+    cdef const SentPacket *before
     cdef uint8_t *buffer
     cdef uint32_t at
     if f.sent == NULL or out > f.rewriter.highest_out or f.rewriter.highest_out - out >= SENT_LOG:
         return
     entry = &f.sent[out & (SENT_LOG - 1)]
-    if entry.sequence == out or f.binding.payload_count == 0:
+    before = sent_before(f, out)
+    if entry.sequence == out or before == NULL:
         return
     buffer = egress_buffer(s)
     if buffer == NULL:
         return
     memset(entry, 0, sizeof(SentPacket))
     entry.sequence = out
-    entry.timestamp = f.rewriter.last_out_timestamp
-    entry.csrc = f.binding.csrc
-    entry.payload_type = f.binding.payloads[0].outgoing
+    entry.timestamp = before.timestamp
+    entry.csrc = before.csrc
+    entry.payload_type = before.payload_type
     entry.padding = True
     at = write_header(f, entry, buffer, 1)
     buffer[0] |= 0x20

@@ -21,7 +21,7 @@ from sfu.engine.tables cimport (
 from sfu.engine.transport_cc cimport ArrivalLog, arrival_log_add, arrival_log_init
 from sfu.wire.bytes cimport read_u16, write_u16, write_u32
 from sfu.wire.extensions cimport (
-    EXT_COUNT, EXT_MID, EXT_REPAIRED_RID, EXT_RID, EXT_TRANSPORT_CC, Extensions, extensions_parse,
+    EXT_MID, EXT_REPAIRED_RID, EXT_RID, EXT_TRANSPORT_CC, Extensions, extensions_parse,
 )
 from sfu.wire.rtp cimport RtpHeader, rtp_parse
 
@@ -183,22 +183,20 @@ cdef void forget_stale(Transport *t, Layer *layer, bint rtx) noexcept nogil:
         layer.source = NULL
 
 
-cdef void receive_rtx(RouterState *s, Source *source, uint8_t *data, uint32_t size, RtpHeader *header, Extensions *x,
+cdef void receive_rtx(RouterState *s, Source *source, uint8_t *data, uint32_t size, RtpHeader *header, const Extensions *x,
                       int64_t now_us) noexcept nogil:
-    """RFC 4588: put the original packet back together in place."""
+    """RFC 4588: put the original packet back together in place.
+
+    The payload moves up over its first two bytes: `x` goes on pointing into the header.
+    """
     cdef PayloadType *payload = &source.track.payload[header.payload_type]
     cdef uint16_t sequence
-    cdef int i
     if header.payload_size < 2 or not payload.flags & PAYLOAD_RTX:
         s.drops[drops.DROP_PROBE_PADDING] += 1
         return
     sequence = read_u16(data + header.header_size)
-    memmove(data + 2, data, header.header_size)
-    for i in range(<int>EXT_COUNT):
-        if x.data[i] != NULL:
-            x.data[i] += 2
-    data += 2
     size -= 2
+    memmove(data + header.header_size, data + header.header_size + 2, size - header.header_size)
     header.payload_size -= 2
     header.sequence_number = sequence
     header.ssrc = source.ssrc
@@ -216,7 +214,7 @@ cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uin
     cdef Packet *packet
     cdef int64_t sequence
     cdef int verdict
-    cdef bint frame
+    cdef bint media, frame
     if payload.flags & (PAYLOAD_KNOWN | PAYLOAD_RTX) != PAYLOAD_KNOWN:
         s.drops[drops.DROP_NO_ROUTE] += 1
         return
@@ -239,21 +237,23 @@ cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uin
         return
     packet = history_add(&source.history, sequence, data, <uint16_t>size)
     inspect_packet(source, packet, payload, data, header, x, recovered, now_us)
-    frame = not packet.flags & PACKET_PADDING and (not source.has_timestamp or header.timestamp != source.last_timestamp)
+    media = not packet.flags & PACKET_PADDING
+    frame = media and (not source.has_timestamp or <int32_t>(header.timestamp - source.last_timestamp) > 0)
     reception_packet(&source.reception, sequence, header.timestamp, size, payload.clock_rate, recovered, now_us)
     rate_add(&source.rate, size, frame, now_us)
     note_spatial(s, source, packet, frame, now_us)
     source.payload_type = header.payload_type
     if not recovered:
         source.last_packet_us = now_us
-        if not packet.flags & PACKET_PADDING:
+        if frame:
             source.last_timestamp = header.timestamp
             source.has_timestamp = True
+        if media:
             timestamp_map_packet(&source.timestamps, header.timestamp, now_us)
     if source.nack != NULL:
         nack_on_packet(source.nack, sequence, now_us, (packet.flags & FRAME_KEY) != 0)
         wake_transport(s, track.transport, nack_next_us(source.nack))
-    if not track.layers[source.layer].active:
+    if media and not track.layers[source.layer].active:
         track.layers[source.layer].active = True
         note_track(s, track, EVENT_LAYERS)
     if source.keyframe_wanted:

@@ -8,7 +8,10 @@ from sfu.engine.srtp cimport srtp_close
 from sfu.engine.tables cimport (
     MAX_LAYERS, Forwarder, Layer, RouterState, Track, Transport, address_map_remove, random_u32, table_clear, table_put,
 )
-from sfu.engine.tracks cimport forwarder_unbind
+from sfu.engine.tracks cimport forwarder_stop, forwarder_unbind
+
+cdef enum:
+    FULL_DTLS_CREDIT_US = 1_000_000    # enough to fill the bucket (demux.pyx): a handshake may begin at once
 
 
 cdef int link_transport(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
@@ -20,7 +23,7 @@ cdef int link_transport(RouterState *s, Transport *t, int64_t now_us) noexcept n
     if now_us < s.next_tick_us:
         s.next_tick_us = now_us
     t.report_due_us = now_us
-    t.dtls_tokens_us = now_us
+    t.dtls_credited_us = now_us - FULL_DTLS_CREDIT_US
     t.local_ssrc = random_u32(s) | 1
     return table_put(&s.transports, t.handle, t)
 
@@ -88,8 +91,7 @@ cdef void remove_track(RouterState *s, Track *track) noexcept nogil:
         else:
             # It only ran on until the next one starts.
             f.previous.track = NULL
-            f.rewriter.bound = False
-            f.selection.current_spatial = -1
+            forwarder_stop(s, f)
     fanout_forget(s, track)
     for i in range(t.ssrc_count):
         if t.ssrcs[i].source.track != track:

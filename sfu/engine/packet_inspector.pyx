@@ -6,6 +6,7 @@ from sfu.engine.dependencies cimport dependencies_open, dependencies_read
 from sfu.engine.history cimport (
     CLOSES_PICTURE_ID, FRAME_END, FRAME_INTRA, FRAME_KEY, FRAME_LAYER_SYNC, FRAME_START, FRAME_SWITCH_UP, HAS_AUDIO_LEVEL,
     HAS_ORIENTATION, PACKET_PADDING, PACKET_RECOVERED, Packet, frame_name,
+    history_get,
 )
 from sfu.engine.tables cimport MAX_LAYERS, PayloadType, Source
 from sfu.wire.av1 cimport Av1Payload, av1_parse
@@ -17,6 +18,7 @@ from sfu.wire.vp8 cimport Vp8Descriptor, vp8_parse
 from sfu.wire.vp9 cimport Vp9Descriptor, vp9_parse
 
 cdef enum:
+    PICTURE_ID_MASK = 0x7FFF   # 15 bits, RFC 7741 §4.2, RFC 9628 §4.2
     LEVEL_SHIFT = 3            # loudness is smoothed over about eight packets (160 ms)
     SILENT = 127
     MAX_DESCRIPTOR = 255       # bytes of a dependency descriptor
@@ -77,7 +79,8 @@ cdef void inspect_vp8(Source *source, Packet *packet, const uint8_t *payload) no
     packet.descriptor_size = vp8.size
     packet.temporal = vp8.temporal if vp8.has_temporal else 0
     packet.has_picture_id = vp8.has_picture_id
-    packet.picture_id = vp8.picture_id
+    packet.picture_id = vp8.picture_id if vp8.long_picture_id else long_picture_id(source, vp8.picture_id)
+    source.picture_id = packet.picture_id
     packet.has_tl0 = vp8.has_tl0
     packet.tl0_picture_index = vp8.tl0_picture_index
     if vp8.has_picture_id:
@@ -90,6 +93,12 @@ cdef void inspect_vp8(Source *source, Packet *packet, const uint8_t *payload) no
         note_keyframe(source, packet, vp8.width, vp8.height)
 
 
+cdef uint16_t long_picture_id(const Source *source, uint16_t short_id) noexcept nogil:
+    """The 15-bit picture id next to the source's last one that ends in these 7 bits."""
+    cdef uint16_t step = (short_id - source.picture_id) & 0x7F
+    return (source.picture_id + (step if step < 64 else step - 128)) & PICTURE_ID_MASK
+
+
 cdef void inspect_vp9(Source *source, Packet *packet, const uint8_t *payload) noexcept nogil:
     cdef Vp9Descriptor vp9
     cdef int top
@@ -99,7 +108,8 @@ cdef void inspect_vp9(Source *source, Packet *packet, const uint8_t *payload) no
     packet.spatial = vp9.spatial
     packet.frame = frame_name(packet.timestamp, vp9.spatial)
     packet.has_picture_id = vp9.has_picture_id
-    packet.picture_id = vp9.picture_id
+    packet.picture_id = vp9.picture_id if vp9.long_picture_id else long_picture_id(source, vp9.picture_id)
+    source.picture_id = packet.picture_id
     packet.has_tl0 = vp9.has_tl0
     packet.tl0_picture_index = vp9.tl0_picture_index
     if vp9.start_of_frame:
@@ -116,8 +126,9 @@ cdef void inspect_vp9(Source *source, Packet *packet, const uint8_t *payload) no
 
 
 cdef bint begins_frame(const Source *source, const Packet *packet) noexcept nogil:
-    """Where the payload does not say: the first packet of a new timestamp."""
-    return not source.has_timestamp or source.last_timestamp != packet.timestamp
+    """Where the payload does not say: the packet before it, if it is there, is of another timestamp."""
+    cdef const Packet *before = history_get(&source.history, packet.sequence - 1)
+    return before.timestamp != packet.timestamp if before != NULL else source.reception.packets == 0
 
 
 cdef void inspect_h264(Source *source, Packet *packet, const uint8_t *payload) noexcept nogil:

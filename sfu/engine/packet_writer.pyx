@@ -16,7 +16,7 @@ from sfu.wire.vp8 cimport Vp8Descriptor, vp8_parse, vp8_write
 from sfu.wire.vp9 cimport Vp9Descriptor, vp9_parse, vp9_write
 
 cdef enum:
-    MAX_DATAGRAM = 1480        # bytes with SRTP's tag: what Ethernet carries over IPv4
+    MAX_DATAGRAM = 1472        # bytes with SRTP's tag: what Ethernet carries over IPv4 and UDP
     SRTP_TAG = 16
     MAX_DESCRIPTOR = 255       # bytes: what the two-byte form carries
     MAX_EXTENSIONS = 320

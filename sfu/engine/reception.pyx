@@ -33,8 +33,6 @@ cdef int reception_sequence(Reception *r, uint16_t sequence, int64_t *extended) 
             return SEQUENCE_REJECTED
         if delta > 0:
             r.highest = extended[0]
-        elif extended[0] < r.base:
-            r.base = extended[0]
         r.probation = -1
         return SEQUENCE_OK
     if r.probation == <int32_t>sequence:
@@ -52,6 +50,8 @@ cdef void reception_packet(Reception *r, int64_t extended, uint32_t timestamp, u
                            bint recovered, int64_t now_us) noexcept nogil:
     """Count one packet that was not seen before."""
     cdef int64_t transit, difference
+    if extended < r.base:
+        r.base = extended
     r.packets += 1
     r.bytes += size
     if recovered:
@@ -79,11 +79,15 @@ cdef int64_t reception_lost(const Reception *r) noexcept nogil:
 
 
 cdef void reception_report(Reception *r, uint32_t ssrc, int64_t now_us, ReportBlock *block) noexcept nogil:
-    """Fill a report block and begin a new interval (RFC 3550 A.3)."""
+    """Fill a report block and begin a new interval (RFC 3550 A.3).
+
+    What came by retransmission came under another SSRC, and was lost for this one.
+    """
+    cdef int64_t received = <int64_t>(r.packets - r.recovered)
     cdef int64_t expected = r.highest - r.base + 1
     cdef int64_t expected_interval = expected - r.reported_expected
-    cdef int64_t lost_interval = expected_interval - (<int64_t>r.packets - r.reported_packets)
-    cdef int64_t lost = reception_lost(r)
+    cdef int64_t lost_interval = expected_interval - (received - r.reported_packets)
+    cdef int64_t lost = expected - received if expected > received else 0
     block.ssrc = ssrc
     block.fraction_lost = 0
     if expected_interval > 0 and lost_interval > 0:
@@ -97,7 +101,7 @@ cdef void reception_report(Reception *r, uint32_t ssrc, int64_t now_us, ReportBl
         block.last_sr = <uint32_t>r.sr_ntp_middle
         block.delay_since_last_sr = <uint32_t>((now_us - r.sr_arrival_us) * 65536 // 1_000_000)
     r.reported_expected = expected
-    r.reported_packets = <int64_t>r.packets
+    r.reported_packets = received
 
 
 cdef void rate_add(RateMeter *m, uint32_t size, bint frame, int64_t now_us) noexcept nogil:

@@ -109,15 +109,17 @@ cdef void source_ask_missing(RouterState *s, Source *source, int64_t now_us) noe
     cdef uint16_t sequences[NACK_BATCH]
     cdef uint32_t count
     cdef uint8_t *buffer
-    if source.nack == NULL or nack_next_us(source.nack) > now_us or not transport_ready(t):
+    if source.nack == NULL or not transport_ready(t):
         return
-    buffer = egress_buffer(s)
-    if buffer == NULL:
-        return
-    count = nack_due(source.nack, now_us, t.rtt_us if t.rtt_us >= 0 else DEFAULT_RTT_US, sequences, NACK_BATCH)
-    if count:
-        count = rtcp_write_nack(buffer, EGRESS_BUFFER, t.local_ssrc, source.ssrc, sequences, count)
-        if count and egress_rtcp(s, t, buffer, count):
-            s.nacks_sent += 1
+    if nack_next_us(source.nack) <= now_us:
+        buffer = egress_buffer(s)
+        if buffer == NULL:
+            return
+        count = nack_due(source.nack, now_us, t.rtt_us if t.rtt_us >= 0 else DEFAULT_RTT_US, sequences, NACK_BATCH)
+        if count:
+            count = rtcp_write_nack(buffer, EGRESS_BUFFER, t.local_ssrc, source.ssrc, sequences, count)
+            if count and egress_rtcp(s, t, buffer, count):
+                s.nacks_sent += 1
+    # Also when nothing is missing any more: a gap too long to be asked for was given up at once.
     if nack_take_keyframe_wanted(source.nack):
         source_want_keyframe(s, source, now_us)

@@ -85,8 +85,8 @@ cdef struct Transport:
     int64_t report_due_us
     int64_t feedback_due_us
     int64_t rtt_us            # -1 = not measured
-    int64_t dtls_tokens_q8
-    int64_t dtls_tokens_us
+    int64_t dtls_credit_us    # token bucket, in time rather than tokens: no rounding
+    int64_t dtls_credited_us
     uint32_t events           # TransportEvent bits that wait
     uint64_t packets_received
     uint64_t bytes_received
@@ -120,6 +120,7 @@ cdef struct Source:
     uint32_t keyframes
     uint8_t payload_type      # of the newest packet
     uint8_t fir_command
+    uint16_t picture_id       # VP8, of the newest packet, always in 15 bits
     uint16_t width
     uint16_t height
     bint spatial_active[4]    # spatial layers of one stream that send

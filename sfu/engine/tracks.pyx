@@ -14,6 +14,9 @@ cdef int track_attach(Track *track, Forwarder *f) noexcept nogil:
     """0, or -1 without memory."""
     cdef Forwarder **bigger
     cdef uint32_t capacity
+    if track.forwarder_count == track.forwarder_capacity and track.pending_job == track.pending_head:
+        # No fan-out runs that would lose its place. A silent track never compacts otherwise.
+        track_compact(track)
     if track.forwarder_count == track.forwarder_capacity:
         capacity = track.forwarder_capacity * 2 if track.forwarder_capacity else 8
         bigger = <Forwarder **>realloc(track.forwarders, capacity * sizeof(Forwarder *))

@@ -8,6 +8,7 @@ import contextlib
 import ipaddress
 import random
 import socket
+import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ MAX_DATAGRAM: Final = 2048
 # Read per wake-up, so that one bot's flood does not starve the others of the process.
 READ_BATCH: Final = 64
 RECEIVE_BUFFER: Final = 1 << 20
+# Linux: the kernel notes when each datagram came, as a timespec of the real-time clock. Python has no name for it.
+SO_TIMESTAMPNS: Final = 35
+TIMESPEC: Final = struct.Struct("@qq")
+ANCILLARY_SIZE: Final = socket.CMSG_SPACE(TIMESPEC.size)
 CONNECT_LIMIT_S: Final = 20.0
 
 # RFC 7983: what the first byte says; RFC 5761: the RTCP packet types in the second.
@@ -60,8 +65,18 @@ def now_us() -> int:
     return time.monotonic_ns() // 1000
 
 
+def arrival_us(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
+    """When the kernel received a datagram, on the clock of `now_us`: however long this process took to come to it."""
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS and len(data) == TIMESPEC.size:
+            seconds, nanoseconds = TIMESPEC.unpack(data)
+            age_ns: int = time.time_ns() - (seconds * 1_000_000_000 + nanoseconds)
+            return now_us() - max(0, age_ns) // 1000
+    return now_us()
+
+
 class LightConnection:
-    """Media in and out of one bot. `on_rtp` and `on_rtcp` get decrypted packets and when they came (`now_us`)."""
+    """Media in and out of one bot. `on_rtp` and `on_rtcp` get decrypted packets and when the kernel received them."""
 
     def __init__(
         self,
@@ -152,6 +167,8 @@ class LightConnection:
             sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             sock.bind(("0.0.0.0", 0))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._on_readable)
         return sock
@@ -166,19 +183,19 @@ class LightConnection:
     def _on_readable(self) -> None:
         for _ in range(READ_BATCH):
             try:
-                datagram = self._socket.recv(MAX_DATAGRAM)
+                datagram, ancillary, _, _ = self._socket.recvmsg(MAX_DATAGRAM, ANCILLARY_SIZE)
             except BlockingIOError:
                 return
             except OSError:  # an ICMP error of something sent earlier, or closed by a callback
                 return
             self.statistics.received += 1
             self.statistics.received_bytes += len(datagram)
-            self._take(datagram)
+            self._take(datagram, arrival_us(ancillary))
 
-    def _take(self, datagram: bytes) -> None:
+    def _take(self, datagram: bytes, arrived_us: int) -> None:
         first = datagram[0] if datagram else 255
         if RTP_FIRST <= first <= RTP_LAST:
-            self._take_media(datagram)
+            self._take_media(datagram, arrived_us)
         elif first <= STUN_LAST:
             self.ice.take(datagram)
         elif DTLS_FIRST <= first <= DTLS_LAST:
@@ -186,13 +203,12 @@ class LightConnection:
         else:
             self.statistics.unexpected += 1
 
-    def _take_media(self, datagram: bytes) -> None:
+    def _take_media(self, datagram: bytes, arrived_us: int) -> None:
         if self._inbound is None or len(datagram) < 2:
             self.statistics.unexpected += 1
             return
         if self._lose(self._impairment.inbound_loss):
             return
-        arrived_us = now_us()
         is_rtcp = RTCP_FIRST <= datagram[1] <= RTCP_LAST
         try:
             packet = self._inbound.unprotect_rtcp(datagram) if is_rtcp else self._inbound.unprotect(datagram)

@@ -21,8 +21,7 @@ MAX_PAYLOAD: Final = 1100
 TEMPORAL_WEIGHTS: Final = (1.6, 1.0, 0.7)
 KEYFRAME_WEIGHT: Final = 4.0
 
-AUDIO_FRAME_MS: Final = 20
-AUDIO_FRAME_SAMPLES: Final = 960
+AUDIO_FRAME_US: Final = 20_000
 # Opus table of contents: configuration 15 (hybrid, fullband, 20 ms), mono, one frame (RFC 6716, section 3.1).
 OPUS_TOC: Final = 15 << 3
 
@@ -65,9 +64,13 @@ class AudioSpec:
 
 @dataclass(frozen=True, slots=True)
 class PacketMark:
-    """Which packet of its source this is, for a stamp. Numbers count from 0 per layer; `references` are frames."""
+    """Which packet of its source this is, for a stamp. Numbers count from 0 per layer; `references` are frames.
+
+    `publication` is the number that the server gave: the CSRC of the packets that it makes of this one.
+    """
 
     kind: Kind
+    publication: int
     layer: int
     temporal: int
     keyframe: bool
@@ -124,6 +127,7 @@ class Vp8Source:
         self._buffers: dict[str, tuple[int, int]] = {}  # frame number and temporal layer of what each holds
         self._picture_id = rng.randrange(PICTURE_IDS)
         self._tl0 = rng.randrange(TL0_INDICES)
+        self.publication = 0
         self.frames = 0
         self.keyframes = 0
         self.keyframe_wanted = True
@@ -161,7 +165,9 @@ class Vp8Source:
         temporal = descriptor.temporal or 0
         for index in range(count):
             header = self._frame_header(keyframe, size) if index == 0 else b""
-            mark = PacketMark("video", self._index, temporal, keyframe, frame, index, count, references)
+            mark = PacketMark(
+                "video", self.publication, self._index, temporal, keyframe, frame, index, count, references
+            )
             head = write_descriptor(replace(descriptor, start_of_partition=index == 0)) + header + self._stamp(mark)
             yield head + bytes(max(0, size // count - len(head))), index == count - 1
 
@@ -178,10 +184,13 @@ class OpusSource:
     """Frames of 20 ms."""
 
     def __init__(self, spec: AudioSpec, stamp: Stamp) -> None:
-        self._size = spec.bitrate_bps * AUDIO_FRAME_MS // 8000
+        self._size = spec.bitrate_bps * AUDIO_FRAME_US // 8_000_000
         self._stamp = stamp
         self._numbers = itertools.count()
+        self.publication = 0
 
     def next_frame(self) -> bytes:
-        head = bytes((OPUS_TOC,)) + self._stamp(PacketMark("audio", 0, 0, False, next(self._numbers), 0, 1, ()))
+        head = bytes((OPUS_TOC,)) + self._stamp(
+            PacketMark("audio", self.publication, 0, 0, False, next(self._numbers), 0, 1, ())
+        )
         return head + bytes(max(0, self._size - len(head)))

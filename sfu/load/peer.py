@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
@@ -15,7 +16,7 @@ from sfu.client.signal import Signal
 from sfu.load.connection import Impairment, LightConnection, now_us
 from sfu.load.description import CLOCK_RATE_HZ, OfferedSection, Setup, read_answer, write_offer
 from sfu.load.media import AudioSpec, Stamp, VideoSpec, no_stamp
-from sfu.load.publishing import LightPublisher
+from sfu.load.publishing import AUDIO_MID, VIDEO_MID, LightPublisher
 from sfu.load.receiving import LightSlot, PacketObserver, ReceivedPacket
 from sfu.transport.certificate import Certificate
 from sfu.transport.dtls import TransportState
@@ -85,7 +86,7 @@ class LightPeer:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._streams: dict[int, LightSlot] = {}
         self._offers = 0
-        self._cname = f"{spec.name}-{id(self):x}"
+        self._cname = secrets.token_hex(8)
         self.roster = Roster()
         self.slots: dict[str, LightSlot] = {}
         """By mid."""
@@ -142,7 +143,7 @@ class LightPeer:
 
     async def mute(self, mid: str, *, muted: bool) -> None:
         """Mute or unmute our `audio` or `video`, in its media and for the others to see."""
-        if mid == "audio":
+        if mid == AUDIO_MID:
             self.publisher.audio_muted = muted
         else:
             self.publisher.video_muted = muted
@@ -196,6 +197,7 @@ class LightPeer:
         answer = await signal.request(Answer, "offer", sdp=sdp, tracks=self._tracks())
         facts = read_answer(answer.sdp)
         self.publications = {publication.mid: publication for publication in answer.publications}
+        self.publisher.set_numbers({mid: publication.number for mid, publication in self.publications.items()})
         pairs = {slot.mid: slot.pair for slot in answer.slots}
         for mid, section in facts.sections.items():
             if section.direction == "sendonly":
@@ -210,12 +212,12 @@ class LightPeer:
         videos = self.publisher.video_streams
         sections = []
         if audio is not None:
-            sections.append(OfferedSection("audio", "audio", True, audio.ssrc, stream_id="bot", cname=self._cname))
+            sections.append(OfferedSection(AUDIO_MID, "audio", True, audio.ssrc, stream_id="bot", cname=self._cname))
         if videos:
             rids = tuple(stream.rid for stream in videos if stream.rid)
             first = videos[0]
             sections.append(
-                OfferedSection("video", "video", True, first.ssrc, first.rtx_ssrc, rids, "bot", self._cname)
+                OfferedSection(VIDEO_MID, "video", True, first.ssrc, first.rtx_ssrc, rids, "bot", self._cname)
             )
         sections += [OfferedSection(f"v{number}", "video") for number in range(self.spec.video_slots)]
         audio_slots = self.spec.video_slots + self.spec.audio_slots
@@ -224,7 +226,7 @@ class LightPeer:
     def _tracks(self) -> list[dict[str, Any]]:
         tracks: list[dict[str, Any]] = []
         if self.spec.audio is not None:
-            tracks.append({"mid": "audio", "source": "microphone"})
+            tracks.append({"mid": AUDIO_MID, "source": "microphone"})
         if self.spec.video is not None:
             layers = [
                 {
@@ -236,7 +238,7 @@ class LightPeer:
                 }
                 for layer in self.spec.video.layers
             ]
-            tracks.append({"mid": "video", "source": "camera", "layers": layers})
+            tracks.append({"mid": VIDEO_MID, "source": "camera", "layers": layers})
         return tracks
 
     def _connected_signal(self) -> Signal:

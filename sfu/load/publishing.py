@@ -6,32 +6,37 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from sfu.load.connection import now_us
 from sfu.load.description import AUDIO_LEVEL, CLOCK_RATE_HZ, OPUS, VP8, VP8_RTX
-from sfu.load.media import AUDIO_FRAME_MS, AudioSpec, OpusSource, Stamp, VideoSpec, Vp8Source
+from sfu.load.media import AUDIO_FRAME_US, AudioSpec, OpusSource, Stamp, VideoSpec, Vp8Source
 from sfu.load.sending import RtpStream, TransportSequence, ntp_from_unix_us
 from sfu.wire.rtcp_messages import FullIntraRequest, Nack, Packet, PictureLossIndication, ReceiverReport, SenderReport
 
+# The sections that a bot publishes in.
+AUDIO_MID: Final = "audio"
+VIDEO_MID: Final = "video"
 # A process that stalled does not send what it missed: it goes on from now.
 MAX_LATE_S: Final = 0.5
 
 
 class _Ticker:
-    """Calls back at a steady rate on the loop's clock."""
+    """Calls back with 0, 1, 2, … at a steady rate on the loop's clock; after a long stall numbers are left out."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, interval_s: float, callback: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, interval_us: int, callback: Callable[[int], None]) -> None:
         self._loop = loop
-        self._interval_s = interval_s
+        self._interval_us = interval_us
         self._callback = callback
-        self._due_s = loop.time()
+        self._started_s = 0.0
+        self._count = 0
         self._handle: asyncio.TimerHandle | None = None
 
-    def start(self) -> None:
-        self._due_s = self._loop.time()
+    def start(self, at_s: float) -> None:
+        self._started_s = at_s
+        self._count = 0
         self._tick()
 
     def stop(self) -> None:
@@ -40,11 +45,16 @@ class _Ticker:
             self._handle = None
 
     def _tick(self) -> None:
-        self._due_s += self._interval_s
-        if self._loop.time() - self._due_s > MAX_LATE_S:
-            self._due_s = self._loop.time()
-        self._handle = self._loop.call_at(self._due_s, self._tick)
-        self._callback()
+        count = self._count
+        late_s = self._loop.time() - self._due_s(count)
+        if late_s > MAX_LATE_S:
+            count += int(late_s * 1_000_000) // self._interval_us
+        self._count = count + 1
+        self._handle = self._loop.call_at(self._due_s(self._count), self._tick)
+        self._callback(count)
+
+    def _due_s(self, count: int) -> float:
+        return self._started_s + count * self._interval_us / 1_000_000
 
 
 @dataclass(slots=True)
@@ -69,6 +79,7 @@ class LightPublisher:
         rng: random.Random,
     ) -> None:
         """`clock_offset_us`: how far this bot's wall clock, as its sender reports tell it, is off."""
+        self._loop = loop
         self._send_rtp = send_rtp
         self._clock_offset_us = clock_offset_us
         self._started_us = now_us()
@@ -83,7 +94,7 @@ class LightPublisher:
         if audio is not None:
             self._opus = OpusSource(audio, stamp)
             self._audio_stream = RtpStream(
-                mid="audio",
+                mid=AUDIO_MID,
                 rid="",
                 payload_type=OPUS,
                 rtx_payload_type=0,
@@ -91,12 +102,12 @@ class LightPublisher:
                 transport_sequence=transport_sequence,
                 rng=rng,
             )
-            self._tickers.append(_Ticker(loop, AUDIO_FRAME_MS / 1000, self._send_audio))
+            self._tickers.append(_Ticker(loop, AUDIO_FRAME_US, self._send_audio))
         if video is not None:
             simulcast = len(video.layers) > 1
             for index, layer in enumerate(video.layers):
                 stream = RtpStream(
-                    mid="video",
+                    mid=VIDEO_MID,
                     rid=layer.rid if simulcast else "",
                     payload_type=VP8,
                     rtx_payload_type=VP8_RTX,
@@ -105,7 +116,8 @@ class LightPublisher:
                     rng=rng,
                 )
                 self._encodings.append(_Encoding(stream, Vp8Source(layer, index, video, rng, stamp)))
-            self._tickers.append(_Ticker(loop, 1 / video.fps, self._send_video))
+            self._video_interval_us = round(1_000_000 / video.fps)
+            self._tickers.append(_Ticker(loop, self._video_interval_us, self._send_video))
 
     @property
     def audio_stream(self) -> RtpStream | None:
@@ -121,12 +133,21 @@ class LightPublisher:
         return (*([self._audio_stream] if self._audio_stream else []), *self.video_streams)
 
     def start(self) -> None:
+        self._started_us = now_us()
+        at_s = self._loop.time()
         for ticker in self._tickers:
-            ticker.start()
+            ticker.start(at_s)
 
     def stop(self) -> None:
         for ticker in self._tickers:
             ticker.stop()
+
+    def set_numbers(self, numbers: Mapping[str, int]) -> None:
+        """The publications' numbers by mid, for the stamps."""
+        if self.audio is not None:
+            self._opus.publication = numbers.get(AUDIO_MID, 0)
+        for encoding in self._encodings:
+            encoding.source.publication = numbers.get(VIDEO_MID, 0)
 
     def set_active_layers(self, layers: Iterable[int]) -> None:
         """Send only these encodings, as a browser without bandwidth; one that comes back begins with a keyframe."""
@@ -172,30 +193,24 @@ class LightPublisher:
                     if packet is not None:
                         self._send_rtp(packet)
 
-    def _send_audio(self) -> None:
+    def _send_audio(self, count: int) -> None:
         stream = self._audio_stream
         if stream is None or self.audio is None or self.audio_muted:
             self._audio_talking = False
             return
         level = (0x80 if self.audio.voice else 0) | self.audio.level & 0x7F
-        timestamp = stream.timestamp(self._audio_frames_us())
+        timestamp = stream.timestamp(count * AUDIO_FRAME_US)
         marker, self._audio_talking = not self._audio_talking, True
         payload = self._opus.next_frame()
         extensions = {AUDIO_LEVEL: bytes((level,))}
         self._send_rtp(stream.packet(payload, marker=marker, timestamp=timestamp, extensions=extensions))
 
-    def _audio_frames_us(self) -> int:
-        """Whole frames since the start: an audio clock does not jitter with the loop."""
-        frame_us = AUDIO_FRAME_MS * 1000
-        return round((now_us() - self._started_us) / frame_us) * frame_us
-
-    def _send_video(self) -> None:
+    def _send_video(self, count: int) -> None:
         if self.video_muted:
             return
-        media_us = now_us() - self._started_us
         for encoding in self._encodings:
             if not encoding.active:
                 continue
-            timestamp = encoding.stream.timestamp(media_us)
+            timestamp = encoding.stream.timestamp(count * self._video_interval_us)
             for payload, marker in encoding.source.next_frame():
                 self._send_rtp(encoding.stream.packet(payload, marker=marker, timestamp=timestamp, extensions={}))

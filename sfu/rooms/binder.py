@@ -10,11 +10,14 @@ from sfu.rooms.layers import choose_target
 from sfu.rooms.media import SentTrack, SlotState
 from sfu.rooms.member import Member
 from sfu.rooms.model import Publication, PublicationId
-from sfu.rooms.slots import Candidate, assign
+from sfu.rooms.slots import Candidate, assign, split
 from sfu.rooms.speakers import Speakers
 
 Offered = Mapping[PublicationId, tuple[Publication, SentTrack]]
 """All that can be received in a room."""
+
+Candidates = tuple[list[Candidate], list[Candidate]]
+"""Videos and audios."""
 
 
 def offered_by(members: Iterable[Member]) -> dict[PublicationId, tuple[Publication, SentTrack]]:
@@ -26,9 +29,9 @@ def offered_by(members: Iterable[Member]) -> dict[PublicationId, tuple[Publicati
     }
 
 
-def candidates(offered: Offered, speakers: Speakers) -> list[Candidate]:
+def candidates(offered: Offered, speakers: Speakers) -> Candidates:
     """The same for every receiver, but for its wishes."""
-    return [
+    return split(
         Candidate(
             publication=publication.id,
             participant=publication.participant.id,
@@ -41,13 +44,14 @@ def candidates(offered: Offered, speakers: Speakers) -> list[Candidate]:
             active_us=speakers.active_us(publication.participant.id),
         )
         for publication, _ in offered.values()
-    ]
+    )
 
 
-def plan(member: Member, offered: Offered, everything: Sequence[Candidate]) -> None:
+def plan(member: Member, offered: Offered, everything: Candidates) -> None:
     """Bind, unbind and re-bind this member's slots, and set their targets. Silent where nothing changes."""
+    videos, audios = everything
     # A publication that turns out to be undecodable leaves its place to another: each round rules one out at least.
-    while not _bind_all(member, offered, _wanted(member, everything)):
+    while not _bind_all(member, offered, _wanted(member, videos), _wanted(member, audios)):
         pass
     for state in member.media.slots.values():
         set_target(member, state)
@@ -76,11 +80,11 @@ def _wanted(member: Member, everything: Iterable[Candidate]) -> list[Candidate]:
     return wanted
 
 
-def _bind_all(member: Member, offered: Offered, wanted: Sequence[Candidate]) -> bool:
+def _bind_all(member: Member, offered: Offered, videos: Sequence[Candidate], audios: Sequence[Candidate]) -> bool:
     """False: something could not be decoded, and the choice has to be made again without it."""
     slots = [state.slot for state in member.media.slots.values()]
     previous = {mid: publication.id for mid, publication in member.bound.items() if mid in member.media.slots}
-    assignment = assign(slots, wanted, previous)
+    assignment = assign(slots, videos, audios, previous)
     for mid, state in member.media.slots.items():
         chosen = offered.get(assignment.get(mid, ""))
         if chosen is None:

@@ -26,7 +26,7 @@ class Source(enum.StrEnum):
 
     @property
     def kind(self) -> Kind:
-        return Kind.AUDIO if self in (Source.MICROPHONE, Source.SCREEN_SHARE_AUDIO) else Kind.VIDEO
+        return Kind.AUDIO if self is Source.MICROPHONE or self is Source.SCREEN_SHARE_AUDIO else Kind.VIDEO
 
 
 class LeaveReason(enum.StrEnum):

@@ -82,13 +82,24 @@ def _sorted_pairs(pairs: Iterable[int | None]) -> list[int]:
     return sorted(pair for pair in pairs if pair is not None)
 
 
-def assign(slots: Sequence[Slot], candidates: Sequence[Candidate], previous: Mapping[Mid, PublicationId]) -> Assignment:
-    """`candidates` are what this receiver may get and has not paused, of both kinds."""
+def split(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
+    """(videos, audios)"""
+    kinds: dict[Kind, list[Candidate]] = {kind: [] for kind in Kind}
+    for one in candidates:
+        kinds[one.source.kind].append(one)
+    return kinds[Kind.VIDEO], kinds[Kind.AUDIO]
+
+
+def assign(
+    slots: Sequence[Slot],
+    videos: Sequence[Candidate],
+    audios: Sequence[Candidate],
+    previous: Mapping[Mid, PublicationId],
+) -> Assignment:
+    """`videos` and `audios` are what this receiver may get and has not paused."""
     video_slots = [slot for slot in slots if slot.kind is Kind.VIDEO]
     audio_slots = [slot for slot in slots if slot.kind is Kind.AUDIO]
     incumbents = frozenset(previous.values())
-    videos = [one for one in candidates if one.source.kind is Kind.VIDEO]
-    audios = [one for one in candidates if one.source.kind is Kind.AUDIO]
     if len(videos) > len(video_slots):
         videos = sorted(videos, key=_video_rank)[: len(video_slots)]
     if len(audios) > len(audio_slots):
@@ -122,6 +133,8 @@ def _place_videos(
     previous: Mapping[Mid, PublicationId],
 ) -> Assignment:
     placed, waiting = _keep(slots, videos, previous)
+    if not waiting:
+        return placed
     # A camera that comes after its microphone joins it in its pair. Other pairs with a voice in them are taken last.
     pair_of_mid = {slot.mid: slot.pair for slot in audio_slots}
     wanted = {publication: pair_of_mid.get(mid) for mid, publication in previous.items() if mid in pair_of_mid}

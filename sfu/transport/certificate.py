@@ -22,9 +22,9 @@ BACKDATE_DAYS: Final = 1
 # DTLS 1.2 is the floor of WebRTC (RFC 8827, section 6.5); the value is its protocol version on the wire.
 DTLS_1_2: Final = 0xFEFD
 
-# The ECDSA suites serve our own P-256 certificate when we are the DTLS server; the RSA twins let in a peer (GStreamer for
-# one) that is the server and holds an RSA certificate. AES-GCM only: every WebRTC endpoint has it (RFC 8827, section
-# 6.5), and the endpoint knows how short a record of it can be.
+# The ECDSA suites serve our own P-256 certificate when we are the DTLS server; the RSA twins let in a peer (GStreamer
+# for one) that is the server and has an RSA certificate. AES-GCM only: every WebRTC endpoint has it (RFC 8827,
+# section 6.5), and the endpoint knows how short a record of it can be.
 CIPHERS: Final = b":".join(
     (
         b"ECDHE-ECDSA-AES128-GCM-SHA256",

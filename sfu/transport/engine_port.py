@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
+from sfu.engine.commands import Commands
 from sfu.engine.events import (
     DtlsDatagram,
     Event,
@@ -17,7 +18,6 @@ from sfu.engine.events import (
     TransportExpired,
     TransportPath,
 )
-from sfu.engine.commands import Commands
 from sfu.engine.worker import Worker
 
 logger = logging.getLogger(__name__)

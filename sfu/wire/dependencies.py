@@ -24,7 +24,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """Template dependency structure. The tuples are empty where the part is absent; target layers follow from the rest."""
+    """Template dependency structure. Tuples are empty where the part is absent; target layers follow from the rest."""
 
     template_id_offset: int = 0
     decode_targets: int = 1

@@ -61,7 +61,7 @@ class Av1:
 
 @dataclass(frozen=True, slots=True)
 class RedBlock:
-    """One block of a RED payload. The offset is how much older than the packet's its timestamp is; 0 for the primary."""
+    """One block of a RED payload. Its RTP timestamp is the packet's minus the offset (0 for the primary)."""
 
     payload_type: int
     timestamp_offset: int

@@ -197,9 +197,7 @@ class Session:
             )
         if not self._services.health.ready:
             raise ProtocolError("not_ready", "the server takes no joins now", "try again in a second", fatal=True)
-        grant = self._services.authenticator.admit(
-            message.token, message.room, message.identity or None, message.name
-        )
+        grant = self._services.authenticator.admit(message.token, message.room, message.identity or None, message.name)
         if grant is None:
             identity, name = message.identity or f"guest-{secrets.token_hex(6)}", message.name
             permissions = Permissions()

@@ -100,9 +100,7 @@ def event(happened: events.ParticipantEvent) -> messages.Message:
         case events.ParticipantLeft(participant, reason):
             return messages.ParticipantLeft(participant=participant.id, reason=reason)
         case events.Published(publication):
-            return messages.Published(
-                participant=publication.participant.id, publication=publication_info(publication)
-            )
+            return messages.Published(participant=publication.participant.id, publication=publication_info(publication))
         case events.Unpublished(publication):
             return messages.Unpublished(participant=publication.participant.id, publication=publication.id)
         case events.PublicationUpdated(publication):

@@ -16,7 +16,7 @@ SAMPLES = 960
 VIDEO_TICKS = 90_000
 
 
-class ColourTrack(VideoStreamTrack):  # type: ignore[misc]
+class ColourTrack(VideoStreamTrack):
     """One colour all over, given as (Y, U, V)."""
 
     def __init__(self, colour: tuple[int, int, int], width: int = 320, height: int = 180, fps: int = 15) -> None:
@@ -41,7 +41,7 @@ class ColourTrack(VideoStreamTrack):  # type: ignore[misc]
         return frame
 
 
-class ToneTrack(AudioStreamTrack):  # type: ignore[misc]
+class ToneTrack(AudioStreamTrack):
     """A sine."""
 
     def __init__(self, frequency_hz: float) -> None:

@@ -16,8 +16,16 @@ from tests.client.media import ColourTrack, ToneTrack, colour_of, pitch_of
 ORANGE, BLUE = (160, 60, 190), (60, 200, 100)
 
 
-def showing(client: Client, publication: str) -> ClientSlot | None:
-    return next((slot for slot in client.slots.values() if slot.publication == publication), None)
+async def slot_showing(client: Client, publication: str) -> ClientSlot:
+    """The slot that shows it, after some frames of it."""
+
+    def showing() -> list[ClientSlot]:
+        return [slot for slot in client.slots.values() if slot.publication == publication]
+
+    await until(showing)
+    (slot,) = showing()
+    await until(lambda: slot.frames >= 10)
+    return slot
 
 
 async def test_pictures_arrive_as_they_were_sent(connect: Connect) -> None:
@@ -25,10 +33,7 @@ async def test_pictures_arrive_as_they_were_sent(connect: Connect) -> None:
     bob = await connect("Bob", publish=[Publish(ColourTrack(BLUE))], video_slots=2)
     for client, other, colour in ((ada, bob, BLUE), (bob, ada, ORANGE)):
         (publication,) = other.publications.values()
-        await until(lambda client=client, publication=publication: showing(client, publication.id))
-        slot = showing(client, publication.id)
-        assert slot is not None
-        await until(lambda slot=slot: slot.frames >= 10)
+        slot = await slot_showing(client, publication.id)
         frame = slot.last_frame
         assert isinstance(frame, av.VideoFrame)
         assert (frame.width, frame.height) == (320, 180)
@@ -57,12 +62,12 @@ async def test_three_in_a_room_hear_and_see_each_other(connect: Connect) -> None
         for index, colour in enumerate(colours)
     ]
     for client in clients:
-        await until(lambda client=client: sum(slot.frames > 5 for slot in client.slots.values()) == 4)
         for other, colour in zip(clients, colours, strict=True):
             if other is not client:
-                camera = next(p for p in other.publications.values() if p.mid == "0")
-                slot = showing(client, camera.id)
-                assert slot is not None
+                camera, microphone = other.publications.values()
+                sound = await slot_showing(client, microphone.id)
+                slot = await slot_showing(client, camera.id)
+                assert sound.pair == slot.pair
                 assert isinstance(slot.last_frame, av.VideoFrame)
                 assert colour_of(slot.last_frame) == pytest.approx(colour, abs=6)
 
@@ -71,10 +76,7 @@ async def test_leaving_and_wishes(connect: Connect) -> None:
     ada = await connect("Ada", publish=[Publish(ColourTrack(ORANGE))], video_slots=1)
     bob = await connect("Bob", video_slots=1)
     (publication,) = ada.publications.values()
-    await until(lambda: showing(bob, publication.id))
-    slot = showing(bob, publication.id)
-    assert slot is not None
-    await until(lambda: slot.frames > 5)
+    slot = await slot_showing(bob, publication.id)
     await bob.set_wish(publication.id, paused=True)
     await asyncio.sleep(0.5)
     frames = slot.frames

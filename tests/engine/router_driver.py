@@ -215,12 +215,16 @@ class Driver:
         taken = []
         for handle, data, address, local in self.router.egress():
             taken.append((handle, data))
-            peer = self.peers.get(handle)
+            peer = self.peers.get(handle) or self._peer_at(address)
             if peer is None:
                 self.lost.append((handle, data))
             else:
                 peer.deliver(data, address, local)
         return taken
+
+    def _peer_at(self, address: tuple[str, int]) -> Peer | None:
+        """What Python had sent names no transport any more when it leaves."""
+        return next((peer for peer in self.peers.values() if peer.address == address), None)
 
     def pump(self, budget: int = 512) -> list[tuple[int, bytes]]:
         """Timers that are due, then all fan-out; returns what was sent, in order."""

@@ -96,13 +96,14 @@ def test_stamp_knows_what_each_frame_needs() -> None:
         (),
         (0,),
         (0,),
-        (2,),
+        (0, 2),
         (0,),
-        (4,),
-        (4,),
-        (6,),
-        (4,),
+        (0, 2, 4),
+        (0, 2, 4),
+        (0, 4, 6),
+        (0, 4),
     ]
+    assert {mark.kind for mark in marks} == {"video"}
     assert [mark.temporal for mark in marks if mark.index == 0] == [0, 2, 1, 2, 0, 2, 1, 2, 0]
     keyframe = [mark for mark in marks if mark.frame == 0]
     assert [mark.index for mark in keyframe] == list(range(keyframe[0].count))

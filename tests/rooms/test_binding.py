@@ -6,9 +6,10 @@ from __future__ import annotations
 import pytest
 
 from sfu.engine.events import ForwarderLayer, ForwarderStarted, TrackLayers
+from sfu.rooms.conductor import PLAN_SLICE
 from sfu.rooms.events import LayerChanged, SlotBound
 from sfu.rooms.layers import ALL_TEMPORAL
-from sfu.rooms.model import Permissions, Wish
+from sfu.rooms.model import LeaveReason, Permissions, Wish
 from tests.rooms.fakes import CAMERA, H264_ONLY, Client, House, usual_offer
 
 
@@ -116,6 +117,17 @@ def test_many_changes_in_one_tick_are_planned_once(house: House) -> None:
     house.join("cy")
     assert len(house.port.loop.soon) == 1
     house.settle()
+
+
+def test_a_large_room_is_planned_in_slices_and_nobody_is_left_out(house: House) -> None:
+    people = [house.enter(f"p{index}", slots=1) for index in range(3 * PLAN_SLICE)]
+    house.conductor.leave(people[0].member, LeaveReason.LEFT)
+    slices = 0
+    while house.port.loop.soon:
+        house.port.loop.soon.pop(0)()
+        slices += 1
+    assert slices == 3
+    assert [one.shows()["v0"] for one in people[1:]] == ["p2"] + ["p1"] * (len(people) - 2)
 
 
 def test_what_cannot_be_decoded_leaves_its_slot_to_another(house: House) -> None:

@@ -9,8 +9,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sfu.rooms import slots as rules
 from sfu.rooms.model import Kind, Source
-from sfu.rooms.slots import Assignment, Candidate, Slot, assign, pair_up
+from sfu.rooms.slots import Assignment, Candidate, Slot, pair_up
 
 CAMERA, MICROPHONE = Source.CAMERA, Source.MICROPHONE
 SCREEN, SCREEN_AUDIO = Source.SCREEN_SHARE, Source.SCREEN_SHARE_AUDIO
@@ -19,6 +20,10 @@ SCREEN, SCREEN_AUDIO = Source.SCREEN_SHARE, Source.SCREEN_SHARE_AUDIO
 def pool(videos: int, audios: int) -> tuple[Slot, ...]:
     sections = [(f"v{k}", Kind.VIDEO) for k in range(videos)] + [(f"a{k}", Kind.AUDIO) for k in range(audios)]
     return pair_up(sections)
+
+
+def assign(slots: Sequence[Slot], people: Sequence[Candidate], previous: Assignment) -> Assignment:
+    return rules.assign(slots, *rules.split(people), previous)
 
 
 def camera(name: str, order: int = 0, **more: object) -> Candidate:

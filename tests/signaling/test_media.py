@@ -138,4 +138,3 @@ async def test_the_end_of_the_peer_connection_ends_who_has_no_websocket(talk: tu
 async def test_a_stop_says_goodbye_to_every_transport(talk: tuple[Peer, Peer], server: Server) -> None:
     await server.stop()
     await asyncio.gather(*(peer.becomes("closed") for peer in talk))
-

@@ -156,6 +156,8 @@ async def test_after_everybody_left_nothing_is_left(clients: Clients, server: Se
         await one.request("leave")
         await one.closed()
     assert (server.directory.rooms, server.directory.participants) == (0, 0)
+    while any(task.get_name() == "websocket writer" for task in asyncio.all_tasks()):
+        await asyncio.sleep(0.01)
     assert server.workers[0].commands.live_handles == (0, 0, 0)
 
 
