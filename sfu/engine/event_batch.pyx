@@ -6,8 +6,8 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 from sfu.engine.tables cimport (
-    DTLS_RING, EVENT_EXPIRED, EVENT_LAYER, EVENT_LAYERS, EVENT_PATH, EVENT_STARTED, Forwarder, PendingDtls, RouterState,
-    Track, Transport, forwarder_of, track_of, transport_of,
+    DTLS_RING, EVENT_EXPIRED, EVENT_LAYER, EVENT_LAYERS, EVENT_PATH, EVENT_STARTED, MAX_LAYERS, Forwarder, PendingDtls, RouterState,
+    Source, Track, Transport, forwarder_of, track_of, transport_of,
 )
 
 from sfu.engine.events import (
@@ -86,18 +86,31 @@ cdef void collect_transports(RouterState *s, EventBatch *batch) noexcept nogil:
 
 cdef void collect_tracks(RouterState *s, EventBatch *batch) noexcept nogil:
     cdef Track *track
-    cdef uint32_t i, layer, active
+    cdef uint32_t i, active
     for i in range(s.track_events.count):
         track = track_of(s, s.track_events.items[i])
         if track == NULL or not track.events & EVENT_LAYERS:
             continue
         track.events = 0
-        active = 0
-        for layer in range(track.layer_count):
-            if track.layers[layer].active:
-                active |= <uint32_t>1 << layer
+        active = active_layers(track)
         add(batch, RAW_LAYERS, track.handle, 0, active)
     s.track_events.count = 0
+
+
+cdef uint32_t active_layers(const Track *track) noexcept nogil:
+    """Bit 0 is the lowest: simulcast layers, or the spatial layers of the only stream."""
+    cdef const Source *source
+    cdef uint32_t layer, active = 0
+    for layer in range(track.layer_count):
+        if track.layers[layer].active:
+            active |= <uint32_t>1 << layer
+    if track.layer_count == 1 and active and track.video:
+        source = track.layers[0].source
+        active = 0
+        for layer in range(MAX_LAYERS):
+            if source.spatial_active[layer]:
+                active |= <uint32_t>1 << layer
+    return active
 
 
 cdef void collect_forwarders(RouterState *s, EventBatch *batch) noexcept nogil:

@@ -4,14 +4,16 @@
 Order: selector verdict (once a frame) → rewriter (numbers) → `write_packet` → SRTP → egress batch.
 """
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 from sfu.engine cimport drops
 from sfu.engine.clock_map cimport timestamp_map_server_us
-from sfu.engine.codecs cimport CODEC_VP8
+from sfu.engine.codecs cimport CODEC_VP9
+from sfu.engine.dependencies cimport Dependencies, dependencies_frame
 from sfu.engine.egress cimport egress_buffer, egress_rtp, transport_ready
 from sfu.engine.history cimport (
-    FRAME_START, HAS_AUDIO_LEVEL, HAS_ORIENTATION, PACKET_PADDING, Packet, history_data, history_get,
+    FRAME_END, FRAME_START, PACKET_PADDING, Packet, frame_newer, history_get,
 )
+from sfu.engine.packet_writer cimport write_header, write_packet
 from sfu.engine.reception cimport rate_add
 from sfu.engine.rewriter cimport (
     Rewriter,
@@ -19,31 +21,26 @@ from sfu.engine.rewriter cimport (
     rewriter_switch, rewriter_unmap,
 )
 from sfu.engine.selector cimport (
-    VERDICT_DROP_AWAITING_KEYFRAME, VERDICT_DROP_PAUSED, VERDICT_FORWARD, VERDICT_SWITCH, Decision, Selection, select_frame,
+    VERDICT_DROP_AWAITING_KEYFRAME, VERDICT_DROP_PAUSED, VERDICT_DROP_SPATIAL, VERDICT_FORWARD, VERDICT_SWITCH, Decision,
+    Selection, Stream, frame_in_target, select_dependency, select_frame,
 )
 from sfu.engine.source cimport source_want_keyframe
 from sfu.engine.tables cimport (
-    EVENT_LAYER, EVENT_STARTED, SENT_LOG, Binding, Forwarder, PayloadMapping, RouterState, SentPacket, Source,
+    EVENT_LAYER, EVENT_STARTED, MAX_LAYERS, SENT_LOG, Binding, Forwarder, PayloadMapping, RouterState, SentPacket, Source,
     Track, note_forwarder, track_of, wake_transport,
 )
 from sfu.engine.tracks cimport forwarder_release_previous, forwarder_stop
-from sfu.wire.bytes cimport write_u16, write_u32
-from sfu.wire.extensions cimport (
-    EXT_AUDIO_LEVEL, EXT_MID, EXT_VIDEO_ORIENTATION, ExtensionWriter, extensions_add, extensions_begin, extensions_finish,
-)
-from sfu.wire.rtp cimport RTP_FIXED_HEADER_SIZE
-from sfu.wire.vp8 cimport Vp8Descriptor, vp8_parse, vp8_write
+from sfu.wire.dependency_descriptor cimport FrameDependency, dd_targets_within
 
 cdef enum:
     NO_PAYLOAD_TYPE = 255
-    MAX_DATAGRAM = 1472        # bytes with SRTP's tag: what Ethernet carries over IPv4 and UDP
-    SRTP_TAG = 16
     SWITCH_REACH = 64          # packets: a keyframe's start that is older than this is no place to switch any more
     TIMELINE_TOLERANCE_MS = 500 # a capture time further off than this is not believed
     MIN_FRAME_TICKS = 90       # video timestamps advance by 1 ms at least
     AUDIO_FRAMES_PER_SECOND = 50
     MIN_RESEND_US = 5_000
     FILL_REACH = 64            # packets: how far back the frame before a hole is looked for
+    HIGHEST_SPATIAL = 7
     QUICK_REPORTS = 2          # sender reports soon after a start, besides the one with it
 
 
@@ -127,7 +124,7 @@ cdef int forward_audio(RouterState *s, Forwarder *f, const Binding *binding, Sou
         close_foreign(s, f, source, packet, now_us)
         return drops.DROP_NO_PAYLOAD_TYPE
     if not f.rewriter.bound or f.source_generation != source.generation:
-        start_source(s, f, source, packet, 0, now_us)
+        start_source(s, f, source, packet, now_us)
         switched = True
     if packet.sequence > f.rewriter.highest_in:
         rewriter_advance(&f.rewriter, packet)
@@ -136,7 +133,7 @@ cdef int forward_audio(RouterState *s, Forwarder *f, const Binding *binding, Sou
         out = rewriter_map(&f.rewriter, packet.sequence)
         if out < 0:
             return drops.DROP_LATE
-    return send_packet(s, f, binding, source, packet, out, 0, packet.marker or switched, now_us)
+    return send_packet(s, f, binding, source, packet, out, NULL, packet.marker or switched, now_us)
 
 
 cdef int forward_video(RouterState *s, Forwarder *f, const Binding *binding, Source *source, const Packet *packet,
@@ -150,9 +147,9 @@ cdef int forward_video(RouterState *s, Forwarder *f, const Binding *binding, Sou
     if payload_mapping(binding, packet.payload_type) == NULL:
         close_foreign(s, f, source, packet, now_us)
         return drops.DROP_NO_PAYLOAD_TYPE
-    frame = rewriter_frame(&f.rewriter, packet.timestamp)
+    frame = rewriter_frame(&f.rewriter, packet.frame)
     if frame == NULL:
-        frame = decide_frame(s, f, binding, source, packet)
+        frame = decide_frame(s, f, binding, source, packet, now_us)
         if frame == NULL:
             return drops.DROP_LATE if f.rewriter.bound else drops.DROP_PAUSED
     if not frame.forwarded:
@@ -165,35 +162,84 @@ cdef int forward_video(RouterState *s, Forwarder *f, const Binding *binding, Sou
         out = rewriter_map(&f.rewriter, packet.sequence)
         if out < 0:
             return drops.DROP_LATE
-    return send_packet(s, f, binding, source, packet, out, frame.picture_offset, packet.marker, now_us)
+    return send_packet(s, f, binding, source, packet, out, frame, ends_picture(f, source, packet), now_us)
+
+
+cdef inline bint ends_picture(const Forwarder *f, const Source *source, const Packet *packet) noexcept nogil:
+    """The marker, where spatial layers above the forwarded ones are dropped: on the last packet that is left."""
+    if packet.marker:
+        return True
+    return (packet.flags & FRAME_END and source.track.layer_count == 1
+            and packet.spatial == f.selection.current_spatial)
 
 
 cdef FrameRecord *decide_frame(RouterState *s, Forwarder *f, const Binding *binding, Source *source,
-                               const Packet *packet) noexcept nogil:
+                               const Packet *packet, int64_t now_us) noexcept nogil:
     """Ask the selector about a frame of the flowing source. NULL: too late to be placed, or the stream stops here."""
     cdef Selection selection = f.selection
     cdef Decision decision
-    cdef int8_t limit
-    if <int32_t>(packet.timestamp - f.rewriter.newest_timestamp) <= 0:
-        return rewriter_late_frame(&f.rewriter, packet, drops.DROP_NOT_SELECTED_TEMPORAL)
+    cdef FrameRecord *frame
+    cdef const FrameDependency *dependency = NULL
+    cdef uint8_t reason
+    if packet.has_dependency:
+        dependency = dependencies_frame(source.dependencies, packet.frame)
+    if not frame_newer(packet.frame, f.rewriter.newest_frame):
+        return rewriter_late_frame(&f.rewriter, packet, dependency == NULL or frame_in_target(&selection, dependency),
+                                   drops.DROP_NOT_SELECTED_TEMPORAL)
     if binding == &f.previous and selection.target_spatial >= 0:
         # What is on its way out goes on as it is, unless nothing is wanted any more.
         selection.target_spatial = selection.current_spatial
         selection.target_temporal = selection.current_temporal
-    select_frame(&selection, packet, source.layer, &decision)
+    decide(f, source, packet, dependency, &selection, True, &decision)
     if decision.verdict == VERDICT_DROP_PAUSED:
         forwarder_stop(s, f)
         return NULL
-    limit = f.selection.current_temporal
-    if decision.verdict == VERDICT_FORWARD:
-        if decision.temporal != limit:
-            f.selection.current_temporal = decision.temporal
-            note_forwarder(s, f, EVENT_LAYER)
-        return rewriter_new_frame(&f.rewriter, packet, True, 0, <uint8_t>decision.temporal)
-    if decision.temporal != limit:
-        f.selection.current_temporal = decision.temporal
+    if decision.want_keyframe and binding == &f.binding:
+        source_want_keyframe(s, source, now_us)
+    if decision.temporal != f.selection.current_temporal or decision.spatial != f.selection.current_spatial:
         note_forwarder(s, f, EVENT_LAYER)
-    return rewriter_new_frame(&f.rewriter, packet, False, drops.DROP_NOT_SELECTED_TEMPORAL, <uint8_t>decision.temporal)
+    commit(f, &decision)
+    reason = drops.DROP_NOT_SELECTED_TEMPORAL
+    if decision.verdict == VERDICT_DROP_SPATIAL:
+        reason = drops.DROP_NOT_SELECTED_SPATIAL
+    elif decision.verdict == VERDICT_DROP_AWAITING_KEYFRAME:
+        reason = drops.DROP_AWAITING_KEYFRAME
+    frame = rewriter_new_frame(&f.rewriter, packet, decision.verdict == VERDICT_FORWARD, reason, <uint8_t>decision.temporal)
+    frame.announce = decision.announce
+    return frame
+
+
+cdef inline void commit(Forwarder *f, const Decision *decision) noexcept nogil:
+    f.selection.current_spatial = decision.spatial
+    f.selection.current_temporal = decision.temporal
+    f.selection.switch_up = decision.switch_up
+    f.selection.chains = decision.chains
+
+
+cdef void decide(Forwarder *f, const Source *source, const Packet *packet, const FrameDependency *dependency,
+                 const Selection *selection, bint flowing, Decision *decision) noexcept nogil:
+    """By the dependency descriptor where there is one, else by the codec's payload descriptor."""
+    cdef bint simulcast = source.track.layer_count > 1
+    cdef Selection inner = selection[0]
+    cdef Stream stream
+    cdef int i
+    if dependency == NULL or (simulcast and not flowing):
+        stream.layer = source.layer
+        stream.scalable = packet.codec == CODEC_VP9 and not simulcast
+        stream.new_picture = (packet.frame >> 16) != (f.rewriter.newest_frame >> 16)
+        stream.top_spatial = 0
+        for i in range(MAX_LAYERS):
+            if source.spatial_active[i]:
+                stream.top_spatial = i
+        select_frame(selection, packet, &stream, decision)
+        if dependency == NULL or decision.verdict != VERDICT_SWITCH:
+            return
+    if simulcast and inner.target_spatial >= 0:
+        # The simulcast layer is chosen by its stream; spatial layers within it are all wanted.
+        inner.target_spatial = HIGHEST_SPATIAL
+    select_dependency(&inner, dependency, &source.dependencies.structure, source.dependencies.active_targets, flowing, decision)
+    if simulcast:
+        decision.spatial = <int8_t>source.layer
 
 
 cdef int start_video(RouterState *s, Forwarder *f, const Binding *binding, Source *source, const Packet *packet,
@@ -202,15 +248,22 @@ cdef int start_video(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     cdef Selection selection = f.selection
     cdef Decision decision
     cdef FrameRecord *frame
+    cdef const FrameDependency *dependency = NULL
     if binding != &f.binding:
         return drops.DROP_LATE
+    if packet.has_dependency:
+        dependency = dependencies_frame(source.dependencies, packet.frame)
+    elif source.dependencies != NULL:
+        source_want_keyframe(s, source, now_us)
+        return drops.DROP_AWAITING_KEYFRAME
     if f.previous.track != NULL or not f.rewriter.bound:
         selection.current_spatial = -1       # the current layer is another track's
     elif source.layer == selection.current_spatial:
         # The publisher restarted its encoder: the flow that was is over.
         forwarder_stop(s, f)
         selection.current_spatial = -1
-    select_frame(&selection, packet, source.layer, &decision)
+    selection.chains.target = -1
+    decide(f, source, packet, dependency, &selection, False, &decision)
     if decision.want_keyframe:
         source_want_keyframe(s, source, now_us)
     if decision.verdict == VERDICT_DROP_AWAITING_KEYFRAME:
@@ -223,14 +276,15 @@ cdef int start_video(RouterState *s, Forwarder *f, const Binding *binding, Sourc
         return drops.DROP_NO_PAYLOAD_TYPE
     if source.reception.highest - packet.sequence > SWITCH_REACH:
         return drops.DROP_LATE
-    start_source(s, f, source, packet, decision.temporal, now_us)
+    start_source(s, f, source, packet, now_us)
+    commit(f, &decision)
     frame = rewriter_new_frame(&f.rewriter, packet, True, 0, <uint8_t>decision.temporal)
+    frame.announce = decision.announce
     rewriter_advance(&f.rewriter, packet)
-    return send_packet(s, f, binding, source, packet, f.rewriter.highest_out, frame.picture_offset, packet.marker, now_us)
+    return send_packet(s, f, binding, source, packet, f.rewriter.highest_out, frame, ends_picture(f, source, packet), now_us)
 
 
-cdef void start_source(RouterState *s, Forwarder *f, Source *source, const Packet *packet, int8_t temporal,
-                       int64_t now_us) noexcept nogil:
+cdef void start_source(RouterState *s, Forwarder *f, Source *source, const Packet *packet, int64_t now_us) noexcept nogil:
     """The outbound stream follows `source` from `packet` on."""
     cdef uint32_t timestamp
     f.clock_rate = source.timestamps.clock_rate
@@ -238,7 +292,8 @@ cdef void start_source(RouterState *s, Forwarder *f, Source *source, const Packe
     rewriter_switch(&f.rewriter, packet, timestamp, f.video)
     f.source_generation = source.generation
     f.selection.current_spatial = <int8_t>source.layer
-    f.selection.current_temporal = temporal
+    f.selection.current_temporal = 0
+    f.selection.switch_up = False
     f.switches += 1
     forwarder_release_previous(s, f)
     if f.awaiting_start:
@@ -280,7 +335,7 @@ cdef uint32_t out_timestamp(RouterState *s, Forwarder *f, Source *source, const 
 
 
 cdef int send_packet(RouterState *s, Forwarder *f, const Binding *binding, Source *source, const Packet *packet, int64_t out,
-                     uint16_t picture_offset, bint marker, int64_t now_us) noexcept nogil:
+                     const FrameRecord *frame, bint marker, int64_t now_us) noexcept nogil:
     """Write, protect and log one packet under outbound number `out`. Returns the drop reason, or -1."""
     cdef const PayloadMapping *mapping = payload_mapping(binding, packet.payload_type)
     cdef SentPacket entry
@@ -298,13 +353,17 @@ cdef int send_packet(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     entry.timestamp = packet.timestamp + f.rewriter.timestamp_offset
     entry.csrc = binding.csrc
     entry.resent_us = 0
-    entry.picture_id = (packet.picture_id + picture_offset) & 0x7FFF
+    entry.picture_id = (packet.picture_id + (frame.picture_offset if frame != NULL else 0)) & 0x7FFF
     entry.tl0 = <uint8_t>(packet.tl0_picture_index + f.rewriter.tl0_offset)
     entry.layer = <uint8_t>source.layer
     entry.payload_type = mapping.outgoing
     entry.rtx_payload_type = mapping.outgoing_rtx
     entry.marker = marker
     entry.padding = False
+    entry.frame_number = packet.frame_number + f.rewriter.frame_number_offset
+    entry.set_targets = packet.has_dependency and frame != NULL and frame.announce
+    if entry.set_targets:
+        entry.active_targets = forwarded_targets(f, source)
     buffer = egress_buffer(s)
     if buffer == NULL:
         return -1        # counted there
@@ -319,6 +378,16 @@ cdef int send_packet(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     note_sent(f, packet, &entry, now_us)
     s.media_forwarded += 1
     return -1
+
+
+cdef uint32_t forwarded_targets(const Forwarder *f, const Source *source) noexcept nogil:
+    """The decode targets that the receiver can still decode: what to announce as active."""
+    cdef const Dependencies *d = source.dependencies
+    cdef int target = f.selection.chains.target
+    if target < 0 or target >= d.structure.target_count:
+        return d.active_targets
+    return d.active_targets & dd_targets_within(&d.structure, d.structure.target_spatial[target],
+                                                d.structure.target_temporal[target])
 
 
 cdef inline void note_sent(Forwarder *f, const Packet *packet, const SentPacket *entry, int64_t now_us) noexcept nogil:
@@ -338,55 +407,9 @@ cdef inline void note_sent(Forwarder *f, const Packet *packet, const SentPacket 
     if packet.has_tl0:
         r.has_tl0 = True
         r.last_tl0 = entry.tl0
-
-
-cdef uint32_t write_header(Forwarder *f, const SentPacket *entry, uint8_t *out, uint32_t csrc_count) noexcept nogil:
-    out[0] = <uint8_t>(0x80 | csrc_count)
-    out[1] = <uint8_t>((0x80 if entry.marker else 0) | entry.payload_type)
-    write_u16(out + 2, <uint16_t>entry.sequence)
-    write_u32(out + 4, entry.timestamp)
-    write_u32(out + 8, f.ssrc)
-    if csrc_count:
-        write_u32(out + 12, entry.csrc)
-    return RTP_FIXED_HEADER_SIZE + 4 * csrc_count
-
-
-cdef uint32_t write_packet(Forwarder *f, Source *source, const Packet *packet, const SentPacket *entry, uint8_t *out,
-                           bint rtx) noexcept nogil:
-    """The packet as the receiver sees it, in plaintext; with `rtx` in the RFC 4588 form. 0: too large."""
-    cdef const uint8_t *data = history_data(&source.history, packet)
-    cdef const uint8_t *payload = data + packet.payload_offset
-    cdef uint32_t payload_size = packet.payload_size
-    cdef uint32_t at = write_header(f, entry, out, 1)
-    cdef ExtensionWriter writer
-    cdef Vp8Descriptor descriptor
-    cdef uint32_t extension_size
-    if rtx:
-        out[1] = <uint8_t>((0x80 if entry.marker else 0) | entry.rtx_payload_type)
-        write_u16(out + 2, f.rtx_sequence)
-        write_u32(out + 8, f.rtx_ssrc)
-    extensions_begin(&writer, out + at, out + at + 64, False)
-    if f.extension_ids[<int>EXT_MID]:
-        extensions_add(&writer, f.extension_ids[<int>EXT_MID], f.mid, f.mid_size)
-    if packet.flags & HAS_AUDIO_LEVEL and f.extension_ids[<int>EXT_AUDIO_LEVEL]:
-        extensions_add(&writer, f.extension_ids[<int>EXT_AUDIO_LEVEL], &packet.audio_level, 1)
-    if packet.flags & HAS_ORIENTATION and f.extension_ids[<int>EXT_VIDEO_ORIENTATION]:
-        extensions_add(&writer, f.extension_ids[<int>EXT_VIDEO_ORIENTATION], &packet.orientation, 1)
-    extension_size = extensions_finish(&writer)
-    if extension_size:
-        out[0] |= 0x10
-        at += extension_size
-    if rtx:
-        write_u16(out + at, <uint16_t>entry.sequence)
-        at += 2
-    if packet.codec == CODEC_VP8 and packet.has_picture_id and vp8_parse(payload, payload_size, &descriptor) == 0:
-        at += vp8_write(out + at, &descriptor, entry.picture_id, entry.tl0)
-        payload += descriptor.size
-        payload_size -= descriptor.size
-    if at + payload_size + SRTP_TAG > MAX_DATAGRAM:
-        return 0
-    memcpy(out + at, payload, payload_size)
-    return at + payload_size
+    if packet.has_dependency:
+        r.has_frame_number = True
+        r.last_frame_number = entry.frame_number
 
 
 cdef const SentPacket *sent_before(const Forwarder *f, int64_t out) noexcept nogil:

@@ -4,16 +4,21 @@
 A ring of descriptions indexed by 64-bit extended sequence number over a byte arena in which packets lie one after the
 other. Both are overwritten oldest first; nothing is allocated after `history_open`.
 """
-from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from sfu.wire.dependency_descriptor cimport DescriptorLayout
 
 cdef enum:
-    FRAME_START = 1           # first packet of a frame
-    FRAME_KEY = 2             # with FRAME_START: of a keyframe
+    FRAME_START = 1           # first packet of a frame (with spatial layers: of one layer's frame)
+    FRAME_KEY = 2             # with FRAME_START: a decoder can begin here
     FRAME_LAYER_SYNC = 4      # VP8 Y bit: depends on temporal layer 0 only
     PACKET_PADDING = 8        # no payload at all
     HAS_AUDIO_LEVEL = 16
     HAS_ORIENTATION = 32
     PACKET_RECOVERED = 64     # came by retransmission
+    FRAME_END = 128           # last packet of a spatial layer's frame; without spatial layers the RTP marker says it
+    FRAME_SWITCH_UP = 256     # VP9 U bit: nothing later in higher temporal layers needs what lies before
+    FRAME_INTRA = 512         # not predicted from an earlier picture
+    CLOSES_PICTURE_ID = 1024  # picture ids of dropped frames are closed up (VP8); else references count by them (VP9)
 
 cdef struct Packet:
     int64_t sequence          # extended, unique within one source generation
@@ -26,7 +31,8 @@ cdef struct Packet:
     uint8_t payload_type
     uint8_t codec
     uint8_t marker
-    uint8_t flags
+    uint16_t flags
+    uint64_t frame            # names the packet's frame within its source; higher ones are newer (frame_newer)
     uint8_t temporal
     uint8_t spatial
     uint8_t audio_level       # RFC 6464 octet
@@ -36,6 +42,21 @@ cdef struct Packet:
     uint16_t picture_id
     uint8_t has_tl0
     uint8_t tl0_picture_index
+    uint8_t has_dependency    # a dependency descriptor that the source understood
+    uint16_t frame_number     # of it
+    uint16_t dependency_at    # where it lies in the packet, and its size in bytes
+    uint8_t dependency_size
+    DescriptorLayout dependency_layout
+
+cdef inline uint64_t frame_name(uint32_t timestamp, uint16_t number) noexcept nogil:
+    """`number` tells the frames of one timestamp apart: spatial layer, or frame number of the dependency descriptor."""
+    return (<uint64_t>timestamp << 16) | number
+
+cdef inline bint frame_newer(uint64_t frame, uint64_t than) noexcept nogil:
+    """Whether `frame` comes after `than`, both halves modulo their size."""
+    if (frame >> 16) != (than >> 16):
+        return <int32_t><uint32_t>((frame >> 16) - (than >> 16)) > 0
+    return <int16_t><uint16_t>(frame - than) > 0
 
 cdef struct History:
     Packet *packets

@@ -5,35 +5,25 @@ from libc.stdlib cimport malloc
 from libc.string cimport memcmp, memmove
 from sfu.engine cimport drops
 from sfu.engine.clock_map cimport timestamp_map_packet
-from sfu.engine.codecs cimport CODEC_H264, CODEC_VP8
 from sfu.engine.fanout cimport fanout_add
-from sfu.engine.history cimport (
-    FRAME_KEY, FRAME_LAYER_SYNC, FRAME_START, HAS_AUDIO_LEVEL, HAS_ORIENTATION, PACKET_PADDING, PACKET_RECOVERED, Packet,
-    history_accepts, history_add, history_get,
-)
+from sfu.engine.history cimport FRAME_KEY, PACKET_PADDING, Packet, history_accepts, history_add
 from sfu.engine.nack cimport nack_next_us, nack_on_packet
+from sfu.engine.packet_inspector cimport inspect_packet
 from sfu.engine.reception cimport (
     SEQUENCE_REJECTED, SEQUENCE_RESTART, rate_add, reception_packet, reception_sequence,
 )
 from sfu.engine.source cimport source_ask_keyframe, source_close, source_open, source_restart
 from sfu.engine.srtp cimport SRTP_BAD_AUTH, SRTP_OK, SRTP_REPLAYED, srtp_unprotect
 from sfu.engine.tables cimport (
-    EVENT_LAYERS, MAX_SSRCS, PAYLOAD_KNOWN, PAYLOAD_NACK, PAYLOAD_RTX, Layer, PayloadType,
+    EVENT_LAYERS, MAX_LAYERS, MAX_SSRCS, PAYLOAD_KNOWN, PAYLOAD_NACK, PAYLOAD_RTX, Layer, PayloadType,
     RouterState, Source, SsrcEntry, Track, Transport, note_track, wake_transport,
 )
 from sfu.engine.transport_cc cimport ArrivalLog, arrival_log_add, arrival_log_init
 from sfu.wire.bytes cimport read_u16, write_u16, write_u32
 from sfu.wire.extensions cimport (
-    EXT_AUDIO_LEVEL, EXT_MID, EXT_REPAIRED_RID, EXT_RID, EXT_TRANSPORT_CC, EXT_VIDEO_ORIENTATION, Extensions, extensions_parse,
+    EXT_MID, EXT_REPAIRED_RID, EXT_RID, EXT_TRANSPORT_CC, Extensions, extensions_parse,
 )
-from sfu.wire.h264 cimport H264Payload, h264_parse
 from sfu.wire.rtp cimport RtpHeader, rtp_parse
-from sfu.wire.vp8 cimport Vp8Descriptor, vp8_parse
-
-cdef enum:
-    LEVEL_SHIFT = 3            # loudness is smoothed over about eight packets (160 ms)
-    PICTURE_ID_MASK = 0x7FFF   # 15 bits, RFC 7741 §4.2
-    SILENT = 127
 
 
 cdef void receive_rtp(RouterState *s, Transport *t, uint8_t *data, uint32_t size, int64_t now_us) noexcept nogil:
@@ -246,12 +236,12 @@ cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uin
                 else drops.DROP_TOO_OLD] += 1
         return
     packet = history_add(&source.history, sequence, data, <uint16_t>size)
-    describe(packet, payload, header, x, recovered, now_us)
-    inspect_payload(source, packet, data + header.header_size)
+    inspect_packet(source, packet, payload, data, header, x, recovered, now_us)
     media = not packet.flags & PACKET_PADDING
     frame = media and (not source.has_timestamp or <int32_t>(header.timestamp - source.last_timestamp) > 0)
     reception_packet(&source.reception, sequence, header.timestamp, size, payload.clock_rate, recovered, now_us)
     rate_add(&source.rate, size, frame, now_us)
+    note_spatial(s, source, packet, frame, now_us)
     source.payload_type = header.payload_type
     if not recovered:
         source.last_packet_us = now_us
@@ -271,74 +261,13 @@ cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uin
     fanout_add(s, source, packet)
 
 
-cdef void describe(Packet *packet, const PayloadType *payload, const RtpHeader *header, const Extensions *x, bint recovered,
-                   int64_t now_us) noexcept nogil:
-    packet.arrival_us = now_us
-    packet.timestamp = header.timestamp
-    packet.payload_offset = <uint16_t>header.header_size
-    packet.payload_size = <uint16_t>header.payload_size
-    packet.payload_type = header.payload_type
-    packet.codec = payload.codec
-    packet.marker = header.marker
-    if recovered:
-        packet.flags |= PACKET_RECOVERED
-    if header.payload_size == 0:
-        packet.flags |= PACKET_PADDING
-    if x.data[<int>EXT_AUDIO_LEVEL] != NULL and x.size[<int>EXT_AUDIO_LEVEL] >= 1:
-        packet.flags |= HAS_AUDIO_LEVEL
-        packet.audio_level = x.data[<int>EXT_AUDIO_LEVEL][0]
-    if x.data[<int>EXT_VIDEO_ORIENTATION] != NULL and x.size[<int>EXT_VIDEO_ORIENTATION] >= 1:
-        packet.flags |= HAS_ORIENTATION
-        packet.orientation = x.data[<int>EXT_VIDEO_ORIENTATION][0]
-
-
-cdef void inspect_payload(Source *source, Packet *packet, const uint8_t *payload) noexcept nogil:
-    """Frame boundaries, keyframes and layers, from the codec's own descriptor."""
-    cdef Vp8Descriptor vp8
-    cdef H264Payload h264
-    cdef const Packet *before
-    cdef int64_t level
-    if packet.flags & PACKET_PADDING:
+cdef void note_spatial(RouterState *s, Source *source, const Packet *packet, bint frame, int64_t now_us) noexcept nogil:
+    """Which spatial layers a scalable stream sends, and how much in each."""
+    cdef int spatial = packet.spatial
+    if spatial >= MAX_LAYERS or packet.flags & PACKET_PADDING:
         return
-    if not source.track.video:
-        packet.flags |= FRAME_START | FRAME_KEY
-        level = SILENT - (packet.audio_level & 0x7F) if packet.flags & HAS_AUDIO_LEVEL else 0
-        source.track.level_q8 += ((level << 8) - source.track.level_q8) >> LEVEL_SHIFT
-        return
-    if packet.codec == CODEC_VP8 and vp8_parse(payload, packet.payload_size, &vp8) == 0:
-        packet.descriptor_size = vp8.size
-        packet.temporal = vp8.temporal if vp8.has_temporal else 0
-        packet.has_picture_id = vp8.has_picture_id
-        packet.picture_id = vp8.picture_id if vp8.long_picture_id else long_picture_id(source, vp8.picture_id)
-        source.picture_id = packet.picture_id
-        packet.has_tl0 = vp8.has_tl0
-        packet.tl0_picture_index = vp8.tl0_picture_index
-        if vp8.start_of_frame:
-            packet.flags |= FRAME_START
-        if vp8.layer_sync:
-            packet.flags |= FRAME_LAYER_SYNC
-        if vp8.keyframe:
-            note_keyframe(source, packet, vp8.width, vp8.height)
-    elif packet.codec == CODEC_H264 and h264_parse(payload, packet.payload_size, &h264) == 0:
-        before = history_get(&source.history, packet.sequence - 1)
-        if before.timestamp != packet.timestamp if before != NULL else source.reception.packets == 0:
-            packet.flags |= FRAME_START
-        # SPS or IDR: a decoder can begin here. Only its first packet counts as the keyframe's start.
-        if h264.has_sps or (h264.has_idr and packet.flags & FRAME_START):
-            packet.flags |= FRAME_START
-            note_keyframe(source, packet, h264.width, h264.height)
-
-
-cdef uint16_t long_picture_id(const Source *source, uint16_t short_id) noexcept nogil:
-    """The 15-bit picture id next to the source's last one that ends in these 7 bits."""
-    cdef uint16_t step = (short_id - source.picture_id) & 0x7F
-    return (source.picture_id + (step if step < 64 else step - 128)) & PICTURE_ID_MASK
-
-
-cdef void note_keyframe(Source *source, Packet *packet, uint16_t width, uint16_t height) noexcept nogil:
-    packet.flags |= FRAME_KEY
-    source.keyframe_wanted = False
-    source.keyframes += 1
-    if width and height:
-        source.width = width
-        source.height = height
+    rate_add(&source.spatial_rate[spatial], packet.size, frame, now_us)
+    source.spatial_seen_us[spatial] = now_us
+    if not source.spatial_active[spatial]:
+        source.spatial_active[spatial] = True
+        note_track(s, source.track, EVENT_LAYERS)

@@ -5,7 +5,7 @@ Sequence numbers by a range map on 64-bit extended numbers (closing up what was 
 VP8 picture ids and TL0PICIDX by offsets, each frame's rewrite remembered so that late packets are treated like their frame.
 Mutates nothing but its own state; the forwarder writes the packet.
 """
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from sfu.engine.history cimport Packet
 
 cdef enum:
@@ -20,13 +20,14 @@ cdef struct SequenceRange:
     bint dropped
 
 cdef struct FrameRecord:
-    uint32_t timestamp        # the source's
+    uint64_t frame            # its name, see history.pxd
     bint used
     bint forwarded
     uint8_t reason            # drop reason, if not forwarded
     uint8_t temporal_limit    # highest temporal layer that flowed after this frame
     uint16_t picture_offset   # modulo 2^15
     uint16_t picture_offset_after
+    bint announce             # the active decode targets change with this frame
 
 cdef struct Rewriter:
     bint started              # something was sent on this outbound stream
@@ -37,9 +38,9 @@ cdef struct Rewriter:
     FrameRecord frames[32]
     uint32_t frame_newest     # index of the newest record
     int64_t highest_in
-    uint32_t highest_timestamp # of the packet that highest_in is
+    uint64_t highest_frame    # of the packet that highest_in is
     int64_t highest_out
-    uint32_t newest_timestamp # the source's
+    uint64_t newest_frame     # the newest that was decided on
     bint last_marker          # the newest packet sent ended its frame
     uint32_t timestamp_offset
     uint32_t last_out_timestamp
@@ -50,13 +51,16 @@ cdef struct Rewriter:
     bint has_tl0
     uint16_t picture_offset
     uint8_t tl0_offset
+    uint16_t last_frame_number
+    bint has_frame_number
+    uint16_t frame_number_offset
 
 cdef void rewriter_init(Rewriter *r, uint16_t first_sequence, uint32_t first_timestamp) noexcept nogil
 cdef void rewriter_switch(Rewriter *r, const Packet *packet, uint32_t out_timestamp, bint video) noexcept nogil
-cdef FrameRecord *rewriter_frame(Rewriter *r, uint32_t timestamp) noexcept nogil
+cdef FrameRecord *rewriter_frame(Rewriter *r, uint64_t name) noexcept nogil
 cdef FrameRecord *rewriter_new_frame(Rewriter *r, const Packet *packet, bint forwarded, uint8_t reason,
                                      uint8_t temporal_limit) noexcept nogil
-cdef FrameRecord *rewriter_late_frame(Rewriter *r, const Packet *packet, uint8_t reason) noexcept nogil
+cdef FrameRecord *rewriter_late_frame(Rewriter *r, const Packet *packet, bint wanted, uint8_t reason) noexcept nogil
 cdef int64_t rewriter_map(const Rewriter *r, int64_t sequence) noexcept nogil
 cdef int64_t rewriter_unmap(const Rewriter *r, int64_t out) noexcept nogil
 cdef void rewriter_advance(Rewriter *r, const Packet *packet) noexcept nogil

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rewriting state of one outbound stream; see `rewriter.pxd`."""
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
+from sfu.engine.history cimport CLOSES_PICTURE_ID, Packet, frame_newer
 
 cdef enum:
     PICTURE_ID_MASK = 0x7FFF   # 15 bits, RFC 7741 §4.2
@@ -44,24 +45,26 @@ cdef void rewriter_switch(Rewriter *r, const Packet *packet, uint32_t out_timest
     for i in range(FRAME_COUNT):
         r.frames[i].used = False
     r.highest_in = packet.sequence - 1
-    r.highest_timestamp = packet.timestamp
-    r.newest_timestamp = packet.timestamp
+    r.highest_frame = packet.frame
+    r.newest_frame = packet.frame
     r.timestamp_offset = out_timestamp - packet.timestamp
     if packet.has_picture_id:
         r.picture_offset = (r.last_picture_id + 1 - packet.picture_id) & PICTURE_ID_MASK if r.has_picture_id else 0
     if packet.has_tl0:
         r.tl0_offset = <uint8_t>(r.last_tl0 + 1 - packet.tl0_picture_index) if r.has_tl0 else 0
+    if packet.has_dependency:
+        r.frame_number_offset = r.last_frame_number + 1 - packet.frame_number if r.has_frame_number else 0
     r.bound = True
 
 
-cdef FrameRecord *rewriter_frame(Rewriter *r, uint32_t timestamp) noexcept nogil:
-    """What was decided on the frame with this source timestamp, or NULL."""
+cdef FrameRecord *rewriter_frame(Rewriter *r, uint64_t name) noexcept nogil:
+    """What was decided on the frame of this name, or NULL."""
     cdef uint32_t i, at
     for i in range(FRAME_COUNT):
         at = (r.frame_newest + FRAME_COUNT - i) % FRAME_COUNT
         if not r.frames[at].used:
             return NULL
-        if r.frames[at].timestamp == timestamp:
+        if r.frames[at].frame == name:
             return &r.frames[at]
     return NULL
 
@@ -72,10 +75,11 @@ cdef FrameRecord *new_record(Rewriter *r, const Packet *packet, bint forwarded, 
     r.frame_newest = (r.frame_newest + 1) % FRAME_COUNT
     frame = &r.frames[r.frame_newest]
     frame.used = True
-    frame.timestamp = packet.timestamp
+    frame.frame = packet.frame
     frame.forwarded = forwarded
     frame.reason = reason
     frame.temporal_limit = temporal_limit
+    frame.announce = False
     return frame
 
 
@@ -84,17 +88,17 @@ cdef FrameRecord *rewriter_new_frame(Rewriter *r, const Packet *packet, bint for
     """Record the decision on a frame newer than all before. A dropped frame's picture id is closed up."""
     cdef FrameRecord *frame = new_record(r, packet, forwarded, reason, temporal_limit)
     frame.picture_offset = r.picture_offset
-    if not forwarded and packet.has_picture_id:
+    if not forwarded and packet.flags & CLOSES_PICTURE_ID:
         r.picture_offset = (r.picture_offset - 1) & PICTURE_ID_MASK
     frame.picture_offset_after = r.picture_offset
-    r.newest_timestamp = packet.timestamp
+    r.newest_frame = packet.frame
     return frame
 
 
-cdef FrameRecord *rewriter_late_frame(Rewriter *r, const Packet *packet, uint8_t reason) noexcept nogil:
+cdef FrameRecord *rewriter_late_frame(Rewriter *r, const Packet *packet, bint wanted, uint8_t reason) noexcept nogil:
     """Decide on a frame of which nothing came before a newer one did: its place lies after the nearest older frame.
 
-    It is forwarded if its temporal layer flowed then, else dropped for `reason`. NULL: nothing older is known.
+    It is forwarded if it is `wanted` and its temporal layer flowed then, else dropped for `reason`. NULL: nothing older is known.
     """
     cdef FrameRecord *older = NULL
     cdef FrameRecord *frame
@@ -103,15 +107,15 @@ cdef FrameRecord *rewriter_late_frame(Rewriter *r, const Packet *packet, uint8_t
     cdef uint32_t i
     for i in range(FRAME_COUNT):
         frame = &r.frames[i]
-        if not frame.used or <int32_t>(frame.timestamp - packet.timestamp) > 0:
+        if not frame.used or frame_newer(frame.frame, packet.frame):
             continue
-        if older == NULL or <int32_t>(frame.timestamp - older.timestamp) > 0:
+        if older == NULL or frame_newer(frame.frame, older.frame):
             older = frame
     if older == NULL:
         return NULL
     offset = older.picture_offset_after
     limit = older.temporal_limit
-    frame = new_record(r, packet, packet.temporal <= limit, reason, limit)
+    frame = new_record(r, packet, wanted and packet.temporal <= limit, reason, limit)
     frame.picture_offset = offset
     frame.picture_offset_after = offset
     return frame
@@ -163,7 +167,7 @@ cdef void rewriter_advance(Rewriter *r, const Packet *packet) noexcept nogil:
         add_range(r, r.highest_in + 1, entry.offset, False)
         entry = newest_range(r)
     r.highest_in = packet.sequence
-    r.highest_timestamp = packet.timestamp
+    r.highest_frame = packet.frame
     r.highest_out = packet.sequence + entry.offset
 
 
@@ -174,7 +178,7 @@ cdef void rewriter_drop(Rewriter *r, const Packet *packet) noexcept nogil:
     """
     cdef SequenceRange *entry = newest_range(r)
     cdef int64_t start = packet.sequence
-    if entry.dropped and r.highest_timestamp == packet.timestamp:
+    if entry.dropped and r.highest_frame == packet.frame:
         start = r.highest_in + 1
     if start == r.highest_in + 1 and entry.dropped:
         entry.offset -= packet.sequence - start + 1
@@ -187,4 +191,4 @@ cdef void rewriter_drop(Rewriter *r, const Packet *packet) noexcept nogil:
             r.highest_out = start - 1 + entry.offset
         add_range(r, start, entry.offset - (packet.sequence - start + 1), True)
     r.highest_in = packet.sequence
-    r.highest_timestamp = packet.timestamp
+    r.highest_frame = packet.frame

@@ -53,6 +53,7 @@ cdef void source_close(Source *source) noexcept nogil:
         return
     history_close(&source.history)
     free(source.nack)
+    free(source.dependencies)
     free(source)
 
 
@@ -63,6 +64,8 @@ cdef void source_restart(RouterState *s, Source *source) noexcept nogil:
     history_clear(&source.history)
     if source.nack != NULL:
         nack_init(source.nack)
+    free(source.dependencies)
+    source.dependencies = NULL
     source.has_timestamp = False
     source.timestamps.has_report = False
     source.timestamps.has_anchor = False

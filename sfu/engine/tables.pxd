@@ -7,6 +7,7 @@ names them by handles: index in the low 20 bits, generation above, so that a sta
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from sfu.engine.address cimport EgressPacket, Path
 from sfu.engine.clock_map cimport PublisherClock, TimestampMap
+from sfu.engine.dependencies cimport Dependencies
 from sfu.engine.history cimport History, Packet
 from sfu.engine.nack cimport NackGenerator
 from sfu.engine.reception cimport RateMeter, Reception
@@ -21,7 +22,7 @@ cdef enum:
     HANDLE_INDEX_MASK = 0xFFFFF
     MAX_PATHS = 8             # 5-tuples of one peer
     MAX_SSRCS = 64            # inbound SSRCs of one transport
-    MAX_LAYERS = 4            # simulcast layers of one track
+    MAX_LAYERS = 4            # simulcast layers of one track, or spatial layers of one stream
     MAX_ID = 16               # bytes of a mid or rid (RFC 8285 one-byte form)
     PENDING_PACKETS = 512     # packets of one track that wait for fan-out; a power of two
     SENT_LOG = 1024           # packets; a power of two. Two seconds at 4 Mbit/s
@@ -110,6 +111,7 @@ cdef struct Source:
     TimestampMap timestamps
     History history
     NackGenerator *nack       # NULL where no NACK was negotiated
+    Dependencies *dependencies # NULL until a dependency descriptor came
     int64_t last_packet_us
     uint32_t last_timestamp   # of the newest packet, to tell frames apart
     bint has_timestamp
@@ -121,6 +123,9 @@ cdef struct Source:
     uint16_t picture_id       # VP8, of the newest packet, always in 15 bits
     uint16_t width
     uint16_t height
+    bint spatial_active[4]    # spatial layers of one stream that send
+    int64_t spatial_seen_us[4]
+    RateMeter spatial_rate[4]
 
 cdef struct Layer:
     uint8_t rid[16]
@@ -174,6 +179,9 @@ cdef struct SentPacket:
     uint8_t rtx_payload_type  # 255 = none
     uint8_t marker
     uint8_t padding           # padding-only packet that filled a hole
+    uint16_t frame_number     # of the dependency descriptor
+    bint set_targets          # the descriptor carried this set of active decode targets
+    uint32_t active_targets
 
 cdef struct PayloadMapping:
     uint8_t incoming

@@ -8,7 +8,7 @@ from sfu.engine.nack cimport nack_next_us
 from sfu.engine.reception cimport rate_roll, reception_report
 from sfu.engine.source cimport source_ask_keyframe, source_ask_missing
 from sfu.engine.tables cimport (
-    EGRESS_BUFFER, EVENT_EXPIRED, EVENT_LAYERS, Forwarder, RouterState, Source, Track, Transport, note_track, note_transport,
+    EGRESS_BUFFER, EVENT_EXPIRED, EVENT_LAYERS, MAX_LAYERS, Forwarder, RouterState, Source, Track, Transport, note_track, note_transport,
 )
 from sfu.engine.tracks cimport forwarder_release_previous, forwarder_stop
 from sfu.engine.transport_cc cimport arrival_log_feedback
@@ -91,6 +91,7 @@ cdef int64_t check_sources(RouterState *s, Transport *t, int64_t now_us, int64_t
             if track.layers[i].active and now_us - source.last_packet_us > LAYER_SILENT_US:
                 track.layers[i].active = False
                 note_track(s, track, EVENT_LAYERS)
+            check_spatial(s, source, now_us)
             if source.keyframe_wanted and track.layers[i].active:
                 source_ask_keyframe(s, source, now_us)
             if source.nack != NULL:
@@ -99,6 +100,15 @@ cdef int64_t check_sources(RouterState *s, Transport *t, int64_t now_us, int64_t
                     next_us = nack_next_us(source.nack)
         track = track.next_of_transport
     return next_us
+
+
+cdef void check_spatial(RouterState *s, Source *source, int64_t now_us) noexcept nogil:
+    cdef int i
+    for i in range(MAX_LAYERS):
+        rate_roll(&source.spatial_rate[i], now_us)
+        if source.spatial_active[i] and now_us - source.spatial_seen_us[i] > LAYER_SILENT_US:
+            source.spatial_active[i] = False
+            note_track(s, source.track, EVENT_LAYERS)
 
 
 cdef int64_t check_forwarders(RouterState *s, Transport *t, int64_t now_us, int64_t next_us) noexcept nogil:

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a source knows of its dependency descriptors: the structure at hand and the frames it has described lately."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from sfu.wire.dependency_descriptor cimport DependencyStructure, FrameDependency
+
+cdef enum:
+    DEPENDENCY_FRAMES = 64    # a power of two
+
+cdef struct DescribedFrame:
+    bint used
+    uint64_t name             # history.frame_name of it
+    FrameDependency frame
+
+cdef struct Dependencies:
+    bint has_structure
+    DependencyStructure structure
+    uint32_t active_targets
+    DescribedFrame frames[64]
+
+cdef Dependencies *dependencies_open() noexcept nogil
+cdef int dependencies_read(Dependencies *d, const uint8_t *data, uint32_t size, uint32_t timestamp,
+                           FrameDependency *frame) noexcept nogil
+cdef const FrameDependency *dependencies_frame(const Dependencies *d, uint64_t name) noexcept nogil

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dependency descriptors of one source; see `dependencies.pxd`. AV1 RTP specification v1.0, appendix A."""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc
+from sfu.engine.history cimport frame_name
+from sfu.wire.dependency_descriptor cimport DD_OK, DependencyStructure, FrameDependency, dd_parse
+
+
+cdef Dependencies *dependencies_open() noexcept nogil:
+    """NULL without memory."""
+    return <Dependencies *>calloc(1, sizeof(Dependencies))
+
+
+cdef int dependencies_read(Dependencies *d, const uint8_t *data, uint32_t size, uint32_t timestamp,
+                           FrameDependency *frame) noexcept nogil:
+    """Parse one packet's descriptor and remember its frame. 0, or -1: malformed, or of a structure that is not at hand."""
+    cdef DependencyStructure attached
+    cdef DescribedFrame *described
+    if dd_parse(data, size, &d.structure if d.has_structure else NULL, &attached, frame) != DD_OK:
+        return -1
+    if frame.structure_attached:
+        d.structure = attached
+        d.has_structure = True
+    if frame.active_targets:
+        d.active_targets = frame.active_targets
+    # A frame's first packet tells most of it; the others repeat the template.
+    described = &d.frames[frame.frame_number & (DEPENDENCY_FRAMES - 1)]
+    if frame.start_of_frame or not described.used or described.frame.frame_number != frame.frame_number:
+        described.used = True
+        described.name = frame_name(timestamp, frame.frame_number)
+        described.frame = frame[0]
+    return 0
+
+
+cdef const FrameDependency *dependencies_frame(const Dependencies *d, uint64_t name) noexcept nogil:
+    """What is known of a frame, or NULL."""
+    cdef const DescribedFrame *described = &d.frames[name & (DEPENDENCY_FRAMES - 1)]
+    return &described.frame if described.used and described.name == name else NULL
