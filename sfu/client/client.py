@@ -24,12 +24,10 @@ from av import AudioFrame, VideoFrame
 from sfu.client.messages import PROTOCOL_VERSION, Answer, Event, Joined, Ok, PublishedMedia, SlotBound
 from sfu.client.roster import Roster
 from sfu.client.signal import ClientError, Signal
-from sfu.sdp.document import SessionDescription
 
 logger = logging.getLogger(__name__)
 
 CONNECT_LIMIT_S: Final = 20.0
-CANDIDATE_LINES: Final = ("a=candidate:", "a=end-of-candidates")
 
 Frame = AudioFrame | VideoFrame
 Source = Literal["camera", "microphone", "screen_share", "screen_share_audio"]
@@ -66,19 +64,6 @@ class ClientSlot:
         self.generation = 0
         self.frames = 0
         self.last_frame: Frame | None = None
-
-
-def with_candidates_everywhere(sdp: str) -> str:
-    """The answer with its first section's candidates in every section: of a bundle aiortc looks at the last one."""
-    description = SessionDescription.parse(sdp)
-    candidates: Sequence[str] = ()
-    lines = list(description.session.lines)
-    for media in description.media:
-        own = [line for line in media.lines if line.startswith(CANDIDATE_LINES)]
-        candidates = candidates or own
-        at = next(index for index, line in enumerate(media.lines) if line.startswith("a="))
-        lines += [*media.lines[:at], *(() if own else candidates), *media.lines[at:]]
-    return "\n".join(lines)
 
 
 OnFrame = Callable[[ClientSlot, Frame], None]
@@ -182,7 +167,7 @@ class Client:
         tracks = [{"mid": transceiver.mid, **wish.described} for transceiver, wish in sending]
         answer = await signal.request(Answer, "offer", sdp=self._pc.localDescription.sdp, tracks=tracks)
         self.publications = {publication.mid: publication for publication in answer.publications}
-        await self._pc.setRemoteDescription(RTCSessionDescription(with_candidates_everywhere(answer.sdp), "answer"))
+        await self._pc.setRemoteDescription(RTCSessionDescription(answer.sdp, "answer"))
         self._open_slots(receiving, {slot.mid: slot.pair for slot in answer.slots})
         async with asyncio.timeout(CONNECT_LIMIT_S):
             await self._connected

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 
 class Codec(IntEnum):
-    """What a payload type carries. The engine parses VP8 and H.264 descriptors; the others are forwarded as they are."""
+    """What a payload type carries. Audio codecs are forwarded as they are."""
 
     UNKNOWN = 0
     OPUS = 1

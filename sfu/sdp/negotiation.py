@@ -245,7 +245,6 @@ def compare_offers(previous: Offer, offer: Offer) -> OfferChanges:
 
 def write_answer(offer: Offer, local: LocalTransport, slots: Mapping[str, SlotMedia], session_version: int) -> str:
     """`slots`: what flows in each receive section, by mid; a receive section that is not there is answered inactive."""
-    transport_mid = offer.transport_mid
     accepted = {section.mid for section in offer.sections if not section.rejected}
     bundle = [mid for mid in offer.bundle if mid in accepted]
     lines = [
@@ -265,7 +264,7 @@ def write_answer(offer: Offer, local: LocalTransport, slots: Mapping[str, SlotMe
             lines.extend(_refused_lines(section))
             continue
         lines.extend(_media_lines(section, default, slots.get(section.mid)))
-        lines.extend(_transport_lines(local, offer.answer_setup, with_candidates=section.mid == transport_mid))
+        lines.extend(_transport_lines(local, offer.answer_setup))
     return "\r\n".join(lines) + "\r\n"
 
 
@@ -338,16 +337,15 @@ def _slot_lines(section: MediaSection, slot: SlotMedia) -> Iterator[str]:
         yield f"a=ssrc:{rtx_ssrc} cname:{slot.cname}"
 
 
-def _transport_lines(local: LocalTransport, setup: str, *, with_candidates: bool) -> Iterator[str]:
-    """Candidates stand in the section that carries the bundle's transport only (RFC 8843 §7.1.3); the rest in each,
-    because clients read it in each."""
+def _transport_lines(local: LocalTransport, setup: str) -> Iterator[str]:
+    """In every section, because clients read it in each: aiortc takes the candidates of the bundle's last one, although
+    RFC 9143 §7.1.3 wants them in the first only."""
     yield f"a=ice-ufrag:{local.ufrag}"
     yield f"a=ice-pwd:{local.password}"
     yield f"a=fingerprint:{local.fingerprint}"
     yield f"a=setup:{setup}"
-    if with_candidates:
-        yield from (f"a={candidate}" for candidate in local.candidates)
-        yield "a=end-of-candidates"
+    yield from (f"a={candidate}" for candidate in local.candidates)
+    yield "a=end-of-candidates"
 
 
 def _default_destination(candidates: Sequence[str]) -> tuple[int, str]:

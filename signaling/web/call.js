@@ -182,6 +182,7 @@ export class Call {
   /** @param {Tile} tile @param {Publication | undefined} publication */
   #showPublication(tile, publication) {
     const element = publication?.slot && !publication.muted ? this.#elements.get(publication.slot) : undefined;
+    if (element?.paused) element.play().catch((error) => this.#onPlayRefused(error));
     this.#place(tile, element ?? null);
     if (publication) tile.offerLayers(publication, (layer) => this.#attempt(this.#room.setLayer(publication.id, layer)));
     else tile.withdrawLayers();
@@ -203,7 +204,7 @@ export class Call {
   // --- our own side
 
   #addOwnTile() {
-    this.#grid.add(OWN_TILE, new Tile(OWN_TILE, `${this.#options.connect.name} (you)`, { local: true }));
+    this.#grid.add(OWN_TILE, new Tile(OWN_TILE, this.#options.connect.name, { local: true }));
     this.#showOwnPicture();
   }
 

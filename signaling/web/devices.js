@@ -29,32 +29,62 @@ export async function capture(wish) {
     problems.push("This page has no access to camera and microphone: browsers allow it on https and on localhost only. You can watch and listen.");
     return { tracks, problems };
   }
-  const audio = wish.audio ? { echoCancellation: true, noiseSuppression: true, autoGainControl: true } : false;
-  const video = wish.video ? videoConstraints(wish) : false;
+  /** @type {Partial<Record<Device, MediaTrackConstraints>>} */
+  const wanted = {};
+  if (wish.audio) wanted.microphone = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+  if (wish.video) wanted.camera = videoConstraints(wish);
   try {
-    tracks.push(...(await navigator.mediaDevices.getUserMedia({ audio, video })).getTracks());
-    return { tracks, problems };
+    tracks.push(...(await open(wanted)));
   } catch (error) {
-    if (!audio || !video) problems.push(explain(error, audio ? "microphone" : "camera"));
+    const devices = /** @type {Device[]} */ (Object.keys(wanted));
+    const apart = devices.length > 1 ? await worthAskingApart(devices, error) : [];
+    if (apart.length === 0) problems.push(explain(error, devices.join(" and ")));
+    else await captureApart(wanted, tracks, problems);
   }
-  if (audio && video) await captureApart(audio, video, tracks, problems);
   return { tracks, problems };
 }
 
+/** @typedef {"microphone" | "camera"} Device */
+
+/** @param {Partial<Record<Device, MediaTrackConstraints>>} wanted @returns {Promise<MediaStreamTrack[]>} */
+async function open({ microphone, camera }) {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: microphone ?? false, video: camera ?? false });
+  return stream.getTracks();
+}
+
 /**
- * One device that is missing or taken must not cost the other.
+ * One device that is missing, taken or blocked must not cost the other. But who has just said no to both is not asked again.
  *
- * @param {MediaTrackConstraints} audio
- * @param {MediaTrackConstraints} video
+ * @param {Device[]} devices
+ * @param {unknown} error
+ * @returns {Promise<Device[]>} those that may still be had
+ */
+async function worthAskingApart(devices, error) {
+  if (/** @type {{name?: string}} */ (error).name !== "NotAllowedError") return devices;
+  const states = await Promise.all(devices.map(permissionOf));
+  return states.includes("denied") ? devices.filter((_, index) => states[index] !== "denied") : [];
+}
+
+/** @param {Device} device @returns {Promise<string>} */
+async function permissionOf(device) {
+  try {
+    return (await navigator.permissions.query({ name: /** @type {PermissionName} */ (device) })).state;
+  } catch {
+    return "unknown";
+  }
+}
+
+/**
+ * @param {Partial<Record<Device, MediaTrackConstraints>>} wanted
  * @param {MediaStreamTrack[]} tracks
  * @param {string[]} problems
  */
-async function captureApart(audio, video, tracks, problems) {
-  for (const [what, constraints] of /** @type {const} */ ([["microphone", { audio }], ["camera", { video }]])) {
+async function captureApart(wanted, tracks, problems) {
+  for (const [device, constraints] of Object.entries(wanted)) {
     try {
-      tracks.push(...(await navigator.mediaDevices.getUserMedia(constraints)).getTracks());
+      tracks.push(...(await open({ [device]: constraints })));
     } catch (error) {
-      problems.push(explain(error, what));
+      problems.push(explain(error, device));
     }
   }
 }
@@ -68,20 +98,20 @@ function videoConstraints({ width, height, fps }) {
   };
 }
 
-/** @param {unknown} error @param {"camera" | "microphone"} what @returns {string} */
+/** @param {unknown} error @param {string} what "camera", "microphone", or both @returns {string} */
 function explain(error, what) {
-  const name = error instanceof DOMException || error instanceof Error ? error.name : "";
+  const { name = String(error) } = /** @type {{name?: string}} */ (error ?? {});
   switch (name) {
     case "NotAllowedError":
     case "SecurityError":
-      return `The ${what} is blocked. Allow it in the browser's address bar and join again; until then the others do not get yours.`;
+      return `Blocked: ${what}. Allow it in the browser's address bar, then press its button below. Until then you can watch and listen.`;
     case "NotFoundError":
     case "OverconstrainedError":
-      return `No ${what} was found. Plug one in and join again; until then the others do not get yours.`;
+      return `Not found: ${what}. Plug one in, then press its button below. Until then you can watch and listen.`;
     case "NotReadableError":
     case "AbortError":
-      return `The ${what} cannot be opened: another program may be using it. Close that and join again.`;
+      return `Cannot be opened: ${what}. Another program may be using it: close that, then press its button below.`;
     default:
-      return `The ${what} cannot be opened (${name || String(error)}).`;
+      return `Cannot be opened: ${what} (${name}).`;
   }
 }

@@ -30,17 +30,12 @@ export class Tile {
     caption.append(this.#name, this.#muted);
     this.#menu.hidden = true;
     this.element.append(this.#avatar, this.#picture, this.#figures, this.#menu, caption);
-    this.rename(name);
+    this.#name.textContent = local ? `${name} (you)` : name;
+    this.#avatar.textContent = initials(name);
+    this.element.setAttribute("aria-label", name);
     this.showPicture(null);
     this.setMicrophone(true);
     this.setFigures([]);
-  }
-
-  /** @param {string} name */
-  rename(name) {
-    this.#name.textContent = name;
-    this.#avatar.textContent = initials(name);
-    this.element.setAttribute("aria-label", name);
   }
 
   get picture() {

@@ -87,7 +87,7 @@ class CallPage:
 
     async def others(self, *names: str, within_s: float = PATIENCE_S) -> None:
         """Once the tiles of exactly these are on the page."""
-        wanted = json.dumps(sorted(names))
+        wanted = json.dumps(sorted(names), separators=(",", ":"))
         await self.until(f"JSON.stringify(probe.names()) === {wanted!r}", f"has tiles of {names}", within_s)
 
     async def force(self, name: str, control: str, value: str) -> None:

@@ -185,7 +185,7 @@ def test_packets_of_the_old_layer_that_come_late_are_dropped() -> None:
     call.driver.pump()
     assert call.driver.drops(DropReason.NOT_SELECTED_SPATIAL) == 1
     got = call.got()
-    assert [p.sequence - got[0].sequence for p in got] == [0, 2, 4], "both cut-off ends are missing"
+    assert [p.sequence - got[0].sequence for p in got] == [0, 2, 3], "what is missing stays missing"
 
 
 def test_what_came_before_the_keyframe_is_dropped_after_it() -> None:

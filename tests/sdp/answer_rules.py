@@ -109,9 +109,8 @@ def check_bundle(offered_session: list[str], session: list[str], in_use: list[li
     assert groups == ([[mid for mid in bundles[0] if mid in mids]] if mids else [])
     assert sorted(mids) == sorted(mid for group in groups for mid in group)
     if groups:
-        tagged = [section for section in in_use if values(section, "mid") == groups[0][:1]]
-        assert [section for section in in_use if values(section, "candidate")] == tagged
-        assert "a=end-of-candidates" in tagged[0]
+        # aiortc takes the candidates of a bundle's last section, browsers those of the first.
+        assert all(values(section, "candidate") and "a=end-of-candidates" in section for section in in_use)
 
 
 def check_transport(in_use: list[list[str]]) -> None:

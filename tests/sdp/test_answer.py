@@ -107,13 +107,14 @@ def test_publisher_section_as_it_worked_with_chromium() -> None:
         "a=rtcp-fb:102 nack",
         "a=rtcp-fb:102 nack pli",
     ]
-    assert camera[-8:] == [
+    assert camera[-11:] == [
         "a=rid:q recv",
         "a=rid:h recv",
         "a=rid:f recv",
         "a=simulcast:recv q;h;f",
         *TRANSPORT,
         "a=setup:passive",
+        *CANDIDATES,
     ]
     assert data == ["m=application 0 UDP/DTLS/SCTP webrtc-datachannel", "c=IN IP4 0.0.0.0", "a=mid:2"]
 

@@ -8,8 +8,16 @@ docs/congestion.md says which part follows what.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
+from sfu.engine.bwe.alr cimport AlrDetector
+from sfu.engine.bwe.fallback cimport Fallback
+from sfu.engine.bwe.history cimport SendHistory
+from sfu.engine.bwe.loss cimport LossEstimator
 from sfu.engine.bwe.parameters cimport EstimatorParameters
-from sfu.engine.bwe.probes cimport ProbePlan
+from sfu.engine.bwe.probe_result cimport ProbeResults
+from sfu.engine.bwe.probes cimport ProbeController, ProbePlan
+from sfu.engine.bwe.rate_control cimport RateControl
+from sfu.engine.bwe.throughput cimport Throughput
+from sfu.engine.bwe.trendline cimport InterArrival, Trendline
 from sfu.wire.rtcp cimport TransportCcHeader
 
 
@@ -49,7 +57,43 @@ cdef struct EstimatorSnapshot:
     int64_t probe_bps           # the latest result; 0 = none
 
 
-cdef struct Estimator           # opaque; estimator_size() bytes
+cdef struct OneWayDelay:        # the shortest of two windows is taken for the empty queue's
+    bint known
+    int64_t shortest_us         # in this window
+    int64_t before_us           # in the one before
+    int64_t window_us           # its begin
+    int64_t queue_us            # the latest, above the shortest
+
+
+cdef struct Estimator:          # opaque to its users; estimator_size() bytes
+    EstimatorParameters p
+    SendHistory history
+    Throughput throughput
+    InterArrival inter_arrival
+    Trendline trendline
+    RateControl rate
+    LossEstimator loss
+    AlrDetector alr
+    ProbeController probes
+    ProbeResults results
+    Fallback fallback
+    OneWayDelay delay
+    int64_t now_us              # the latest time heard of
+    int64_t ticked_us
+    int64_t sent_us             # of the last packet, INT64_MIN = none; and so on
+    int64_t heard_us            # the last transport-wide feedback, or the first packet while there was none
+    bint feedback               # transport-wide feedback has come at least once
+    bint referenced
+    int64_t reference           # extended reference time, in 64 ms
+    int64_t timeout_us          # the last back-off for want of feedback
+    double rtt_us               # 0 = unknown
+    int64_t rtt_reported_us     # when a receiver report told it
+    double target_bps
+    double delay_target_bps     # delay-based rate after the last feedback
+    uint8_t basis
+    int64_t warning_until_us
+    int64_t congested_until_us
+    double probed_bps           # latest result
 
 
 cdef Estimator *estimator_open() noexcept nogil         # NULL = no memory
