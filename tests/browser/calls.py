@@ -14,6 +14,7 @@ ARTEFACTS: Final = Path(__file__).resolve().parents[1] / "artefacts" / "browser"
 """Screenshots and the server's log, kept after the run (and not in the repository)."""
 
 PROBE: Final = (Path(__file__).parent / "probe.js").read_text()
+CROWD: Final = (Path(__file__).parent / "crowd.js").read_text()
 
 # Two cores carry two browsers and their encoders badly: what takes a moment elsewhere may take long here.
 PATIENCE_S: Final = 40.0

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Several participants in one page: each with a small painted picture, which costs next to nothing.
+// Several participants in one page, with a painted picture or a made-up voice, which cost next to nothing.
 globalThis.crowd = {
   rooms: [],
 
-  async add(room, name) {
+  async add(room, name, stream = this.painting()) {
     const { connect } = await import("/client.js");
+    this.rooms.push(await connect(location.origin, { room, name, stream }));
+    return true;
+  },
+
+  painting() {
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [160, 90];
     const context = canvas.getContext("2d");
@@ -13,7 +18,19 @@ globalThis.crowd = {
       context.fillStyle = `hsl(${(count++ * 40) % 360} 80% 50%)`;
       context.fillRect(0, 0, 160, 90);
     }, 200);
-    this.rooms.push(await connect(location.origin, { room, name, stream: canvas.captureStream(5) }));
-    return true;
+    return canvas.captureStream(5);
+  },
+
+  /** Two seconds of tone, two of silence. Chromium's own fake microphone beeps too shortly to count as speech. */
+  voice() {
+    const context = new AudioContext();
+    const tone = new OscillatorNode(context, { frequency: 300 });
+    const gain = new GainNode(context, { gain: 0 });
+    const destination = new MediaStreamAudioDestinationNode(context);
+    tone.connect(gain).connect(destination);
+    tone.start();
+    let on = false;
+    setInterval(() => (gain.gain.value = (on = !on) ? 0.3 : 0), 2000);
+    return destination.stream;
   },
 };

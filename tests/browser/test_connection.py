@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
-from tests.browser.calls import SMALL, WATCH
+from tests.browser.calls import CROWD, SMALL, WATCH
 from tests.browser.chromium import ChromiumPage
 from tests.browser.conftest import Join
 from tests.browser.serving import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-CROWD = (Path(__file__).parent / "crowd.js").read_text()
 PAINTED_WIDTH = 160
 
 SLOTS = "room.slots.filter((slot) => slot.kind === 'video').length"

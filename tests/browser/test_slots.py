@@ -28,8 +28,8 @@ PUBLISHERS: Mapping[str, dict[str, str | int]] = {
 H264 = "Ben"
 
 BINDS = 50
-BIND_EVERY_S = 0.8
-CONTROL_S = 15.0
+BIND_EVERY_S = 0.3
+CONTROL_S = 10.0
 
 # How long lip sync may take to settle after a bind, and how far apart sound and picture may be then.
 SETTLE_S = 5.0

@@ -34,6 +34,9 @@ class Call:
     def frames(self, count: int, *key: int, packets: int = 3) -> None:
         for number in range(count):
             self.driver.now_us += FRAME_US
+            if number % 300 == 299:
+                self.publisher.check()
+                self.receiver.check()
             self.publisher.send(*self.cameras.frames(key if number == 0 else (), packets))
             self.driver.pump()
             self.collect()

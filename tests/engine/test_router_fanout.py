@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fan-out in slices: audio first, each track in its turn, bounded, resumable, and unharmed by whatever changes between."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from sfu.engine.drops import DropReason
+from tests.engine.media import OpusStream, Vp8Stream, bodies
+from tests.engine.router_driver import Driver, Peer
+
+QUANTUM = 64
+PENDING = 512
+EGRESS_FANOUT = 512
+FRAME_US = 20_000
+
+
+class Hall:
+    """One publisher with camera and microphone, and an audience."""
+
+    def __init__(self, receivers: int, *, video: bool = True, audio: bool = True, driver: Driver | None = None) -> None:
+        self.driver = driver or Driver()
+        self.publisher = self.driver.connect("p")
+        self.video_track = self.driver.video_track(self.publisher) if video else 0
+        self.audio_track = self.driver.audio_track(self.publisher) if audio else 0
+        self.receivers: list[Peer] = []
+        self.slots: dict[int, list[int]] = {}
+        for _ in range(receivers):
+            self.join()
+        self.video, self.audio = Vp8Stream(10, 96), OpusStream(11, 111)
+        self.driver.pump()
+
+    def join(self) -> Peer:
+        peer = self.driver.connect(f"r{len(self.receivers)}")
+        self.receivers.append(peer)
+        self.slots[peer.handle] = []
+        if self.video_track:
+            self.slots[peer.handle].append(self.driver.video_slot(peer))
+            self.driver.bind(self.slots[peer.handle][-1], self.video_track)
+        if self.audio_track:
+            self.slots[peer.handle].append(self.driver.audio_slot(peer))
+            self.driver.bind(self.slots[peer.handle][-1], self.audio_track)
+        return peer
+
+    def slice(self, budget: int) -> list[tuple[int, bytes]]:
+        """One slice of fan-out and nothing else."""
+        self.driver.router.run(self.driver.now_us, budget)
+        return self.driver.collect()
+
+
+def kinds(peer: Peer) -> list[str]:
+    return ["audio" if packet.ssrc == 0x2000 else "video" for packet in peer.rtp]
+
+
+def test_audio_overtakes_a_keyframe_between_slices() -> None:
+    hall = Hall(100)
+    hall.publisher.send(*hall.video.key(30))
+    hall.slice(QUANTUM)
+    assert sum(len(peer.rtp) for peer in hall.receivers) == 90, "whole receivers: 30 packets each"
+    hall.publisher.send(hall.audio.frame())
+    hall.slice(100)
+    assert all("audio" in kinds(peer) for peer in hall.receivers)
+    assert sum(kinds(peer).count("video") for peer in hall.receivers) == 90
+    hall.driver.pump()
+    assert all(len(peer.rtp) == 31 for peer in hall.receivers)
+    hall.driver.assert_accounts_balance()
+
+
+def test_audio_leaves_first_of_what_came_together() -> None:
+    hall = Hall(10)
+    hall.publisher.send(*hall.video.key(5), hall.audio.frame())
+    sent = hall.driver.pump()
+    media = [handle for handle, _ in sent]
+    assert all(kinds(peer)[0] == "audio" for peer in hall.receivers)
+    assert len(media) >= 60
+
+
+@pytest.mark.parametrize("budget", [1, 7, 64, 512])
+def test_slices_of_any_size_deliver_the_same(budget: int) -> None:
+    hall = Hall(20)
+    sent = []
+    for number in range(10):
+        frame = hall.video.key(3) if number % 5 == 0 else hall.video.frame(3)
+        sent += frame
+        hall.publisher.send(*frame, hall.audio.frame())
+        if number % 2:
+            hall.driver.pump(budget)
+        else:
+            hall.slice(budget)
+    hall.driver.pump(budget)
+    for peer in hall.receivers:
+        assert bodies([p for p in peer.rtp if p.ssrc == 0x1000]) == bodies(sent)
+        assert kinds(peer).count("audio") == 10
+        numbers = [p.sequence for p in peer.rtp if p.ssrc == 0x1000]
+        assert numbers == list(range(numbers[0], numbers[0] + 30))
+    assert hall.driver.all_drops() == {}
+    assert hall.driver.statistics().media_forwarded == 20 * 40
+
+
+def test_tracks_take_turns() -> None:
+    """A large keyframe of one publisher holds up another one's by a quantum, not by all of it."""
+    driver = Driver()
+    first, second = Hall(50, audio=False, driver=driver), Hall(50, audio=False, driver=driver)
+    first.publisher.send(*first.video.key(40))
+    second.publisher.send(*second.video.key(2))
+    done = 0
+    while sum(len(peer.rtp) for peer in second.receivers) < 100:
+        first.slice(QUANTUM)
+        done += 1
+        assert done < 20
+    assert sum(len(peer.rtp) for peer in first.receivers) < 50 * 40 // 4
+
+
+def test_one_receivers_packets_leave_side_by_side() -> None:
+    hall = Hall(30, audio=False)
+    hall.publisher.send(*hall.video.key(8))
+    order = [handle for handle, _ in hall.driver.pump()]
+    runs = [handle for at, handle in enumerate(order) if at == 0 or order[at - 1] != handle]
+    assert all(count == 1 for count in Counter(runs).values())
+
+
+def test_the_batch_is_bounded() -> None:
+    hall = Hall(100, audio=False)
+    hall.publisher.send(*hall.video.key(20))
+    hall.driver.router.run(hall.driver.now_us, 100_000)
+    batch = len(hall.driver.collect())
+    assert EGRESS_FANOUT <= batch <= EGRESS_FANOUT + QUANTUM
+    assert hall.driver.router.run(hall.driver.now_us, 100_000) > 0
+    hall.driver.collect()
+    hall.driver.pump()
+    assert all(len(peer.rtp) == 20 for peer in hall.receivers)
+    assert hall.driver.all_drops() == {}
+
+
+def test_a_full_batch_does_not_lose_its_place() -> None:
+    """Slices that run while nobody empties the batch do nothing, and nothing is lost by them."""
+    hall = Hall(40, audio=False)
+    frame = hall.video.key(20)
+    hall.publisher.send(*frame)
+    for _ in range(50):
+        hall.driver.router.run(hall.driver.now_us, QUANTUM)
+    hall.driver.collect()
+    hall.driver.pump()
+    assert all(bodies(peer.rtp) == bodies(frame) for peer in hall.receivers)
+    assert hall.driver.all_drops() == {}
+
+
+def test_too_much_for_the_queue_is_counted_and_asked_for() -> None:
+    hall = Hall(1, audio=False)
+    packets = hall.video.key(PENDING + 40)
+    hall.publisher.send(*packets)
+    assert hall.driver.drops(DropReason.FANOUT_FULL) == 40
+    hall.driver.pump()
+    assert bodies(hall.receivers[0].take_rtp()) == bodies(packets[:PENDING])
+    [after] = hall.video.frame()
+    hall.publisher.send(after)
+    hall.driver.pump()
+    [got] = hall.receivers[0].take_rtp()
+    assert bodies([got]) == bodies([after])
+    from tests.simulation.rtcp_packets import build_nack
+
+    hall.receivers[0].send_rtcp(build_nack(1, 0x1000, [got.sequence - n for n in range(40, 0, -1)]))
+    hall.driver.pump()
+    assert bodies(hall.receivers[0].take_rtp()) == bodies(packets[PENDING:])
+    hall.driver.assert_accounts_balance()
+
+
+def test_what_history_no_longer_has_is_counted() -> None:
+    hall = Hall(3, audio=False)
+    hall.publisher.send(*hall.video.key())
+    hall.driver.pump()
+    before = hall.driver.statistics().media_offered
+    for _ in range(500):
+        hall.publisher.send(*hall.video.frame(size=1_150))
+    hall.driver.pump()
+    overtaken = hall.driver.drops(DropReason.OVERTAKEN)
+    assert overtaken % 3 == 0
+    assert overtaken > 0
+    assert hall.driver.statistics().media_offered - before == 1_500
+    hall.driver.assert_accounts_balance()
+
+
+def test_a_stream_that_is_replaced_before_fan_out_is_counted() -> None:
+    hall = Hall(4, audio=False)
+    hall.publisher.send(*hall.video.key(3))
+    new = Vp8Stream(500, 96, sequence=7)
+    hall.publisher.send(*new.key(2))
+    hall.driver.pump()
+    assert hall.driver.all_drops() == {"overtaken": 12}
+    assert all(len(peer.rtp) == 2 for peer in hall.receivers)
+    hall.driver.assert_accounts_balance()
+
+
+def test_receivers_that_leave_and_join_between_slices() -> None:
+    hall = Hall(20)
+    frame = hall.video.key(10)
+    hall.publisher.send(*frame)
+    hall.slice(1)
+    assert len(hall.receivers[0].rtp) == 10
+    for peer in (hall.receivers[0], hall.receivers[1], hall.receivers[19]):
+        hall.driver.commands.remove_transport(peer.handle)
+    hall.driver.flush()
+    newcomer = hall.join()
+    hall.driver.pump(1)
+    assert len(newcomer.rtp) == 10, "it joined before the job was done"
+    assert all(len(peer.rtp) == 10 for peer in hall.receivers[2:19])
+    assert hall.receivers[1].rtp == hall.receivers[19].rtp == []
+    hall.driver.assert_accounts_balance()
+
+
+@pytest.mark.parametrize("what", ["track", "transport"])
+def test_the_publisher_leaves_between_slices(what: str) -> None:
+    hall = Hall(20)
+    hall.publisher.send(*hall.video.key(10), hall.audio.frame())
+    hall.slice(25)
+    if what == "track":
+        hall.driver.commands.remove_track(hall.video_track)
+        hall.driver.commands.remove_track(hall.audio_track)
+    else:
+        hall.driver.commands.remove_transport(hall.publisher.handle)
+    hall.driver.flush()
+    sent = hall.driver.pump()
+    assert [data for _, data in sent if not 192 <= data[1] <= 223] == []
+    hall.driver.assert_accounts_balance()
+    again = Hall(5, driver=hall.driver)
+    again.publisher.send(*again.video.key(3))
+    again.driver.pump()
+    assert all(len(peer.rtp) == 3 for peer in again.receivers)
+
+
+def test_binds_between_slices() -> None:
+    driver = Driver()
+    first, second = Hall(10, audio=False, driver=driver), Hall(0, audio=False, driver=driver)
+    first.publisher.send(*first.video.key(4))
+    first.slice(1)
+    for peer in first.receivers:
+        driver.bind(first.slots[peer.handle][0], second.video_track, csrc=88, generation=2)
+    second.publisher.send(*second.video.key(4))
+    driver.pump(1)
+    served, *others = first.receivers
+    assert [p.csrcs for p in served.rtp] == [(77,)] * 4 + [(88,)] * 4
+    for peer in others:
+        assert [p.csrcs for p in peer.rtp] == [(88,)] * 4
+    driver.assert_accounts_balance()
+
+
+def test_changes_at_random_between_slices_of_one() -> None:
+    driver = Driver(seed=11)
+    choose = driver.random
+    halls = [Hall(6, driver=driver) for _ in range(3)]
+    slots = [slot for hall in halls for peer in hall.receivers for slot in hall.slots[peer.handle][:1]]
+    for step in range(400):
+        driver.now_us += 5_000
+        hall = choose.choice(halls)
+        hall.publisher.send(*(hall.video.key(3) if choose.random() < 0.3 else hall.video.frame(2)), hall.audio.frame())
+        hall.slice(choose.choice((1, 5, 40)))
+        action = choose.random()
+        if action < 0.4:
+            driver.bind(choose.choice(slots), choose.choice(halls).video_track, 70 + step, step)
+        elif action < 0.5:
+            driver.commands.unbind(choose.choice(slots))
+            driver.flush()
+        elif action < 0.55:
+            driver.commands.remove_track(hall.video_track)
+            hall.video_track = driver.video_track(hall.publisher)
+            hall.video = Vp8Stream(10_000 + step, 96)
+        if step % 20 == 0:
+            for peer in driver.peers.values():
+                peer.check()
+    driver.pump(1)
+    driver.assert_accounts_balance()
+    for hall in halls:
+        driver.commands.remove_transport(hall.publisher.handle)
+        for peer in hall.receivers:
+            driver.commands.remove_transport(peer.handle)
+    driver.flush()
+    assert driver.commands.live_handles == (0, 0, 0)
+    statistics = driver.statistics()
+    assert (statistics.transports, statistics.tracks, statistics.forwarders) == ({}, {}, {})

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A room of ten with people coming and going: every stream that leaves the server is legal, and nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from sfu.config import Settings
+from sfu.server import Server
+from tests.integration.crowd import VIDEO_SLOTS, Crowd
+from tests.integration.leftovers import census, left_since
+
+PARTICIPANTS = 10
+SECONDS = 8.0
+MOST_SECONDS = 60.0
+FRAMES_AFTERWARDS = 10
+WITHIN_S = 20.0
+SEED = 10
+# What a worker that is not overloaded never does.
+OVERLOAD = ("fanout_full", "egress_full", "overtaken", "protect_failed", "too_large")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    settings = {"dev": True, "http_port": 0, "udp_port": 0, "udp_host": "127.0.0.1"}
+    server = Server(Settings.model_validate(settings))
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def until(condition: Callable[[], bool], why: Callable[[], object]) -> None:
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while not condition():
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(why()) from None
+
+
+async def all_slots_flow(crowd: Crowd) -> None:
+    """Each slot shows who it is said to show, and goes on."""
+    slots = [slot for bot in crowd.inside for slot in bot.slots.values() if slot.publication is not None]
+    assert len(slots) >= len(crowd.inside) * VIDEO_SLOTS * 2
+    before = {slot: slot.statistics.packets for slot in slots}
+
+    def behind() -> list[str]:
+        return [
+            f"{slot.mid}: {slot.publication}, {slot.number} told, {slot.last_csrc} seen"
+            for slot in slots
+            if slot.statistics.packets < before[slot] + FRAMES_AFTERWARDS
+            or (slot.publication is not None and slot.last_csrc != slot.number)
+        ]
+
+    await until(lambda: not behind(), behind)
+
+
+async def test_ten_people_come_and_go(
+    server: Server, scale: float, measured: Callable[[str, float, str], None]
+) -> None:
+    warm = Crowd(server.url, SEED)
+    await warm.enter_all(2)
+    await warm.leave_all()
+    (worker,) = server.workers
+    await until(lambda: not any(worker.commands.live_handles), lambda: worker.commands.live_handles)
+    del warm
+    before = census()
+
+    crowd = Crowd(server.url, SEED)
+    await crowd.enter_all(PARTICIPANTS)
+    await crowd.live(min(SECONDS * scale, MOST_SECONDS))
+    await crowd.settle()
+    await all_slots_flow(crowd)
+    busy = worker.statistics()
+    await crowd.leave_all()
+
+    seen = crowd.departed
+    reports = seen.reports
+    broken = [f"{name}: {violation}" for name, report in reports for violation in report.violations]
+    for name in ("packets", "frames", "keyframes", "binds", "switches", "holes_filled", "holes_lost"):
+        measured(f"{name} in all streams", sum(getattr(report, name) for _, report in reports), "")
+    measured("joins", crowd.joins, "")
+    measured("streams watched", len(reports), "")
+    measured("packets lost on purpose on the way up", seen.impaired, "")
+    measured("of these sent again", seen.retransmitted, "")
+    measured("packets recovered on the way down", seen.recovered, "")
+    assert not broken, f"{len(broken)} violations:\n" + "\n".join(broken[:40])
+    assert {name: busy.drops.get(name, 0) for name in OVERLOAD} == dict.fromkeys(OVERLOAD, 0)
+    assert len(reports) >= crowd.joins * VIDEO_SLOTS
+    assert min(sum(report.switches for _, report in reports), seen.retransmitted, seen.recovered) > 0
+    assert sum(report.binds for _, report in reports) > len(reports), "no slot was bound to somebody else"
+
+    del crowd, seen, reports, busy
+    await until(lambda: not any(worker.commands.live_handles), lambda: worker.commands.live_handles)
+    await until(lambda: not left_since(before), lambda: left_since(before))
+    await until(lambda: not _engine_objects(server), lambda: _engine_objects(server))
+    assert server.directory.rooms == server.directory.participants == 0
+
+
+def _engine_objects(server: Server) -> list[int]:
+    statistics = server.workers[0].statistics()
+    return [*statistics.transports, *statistics.tracks, *statistics.forwarders]
