@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -30,8 +31,18 @@ MAX_GRACE_SECONDS: Final = 3600.0
 
 KEY_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
+# With --dev only, and known to everybody: `sfu token --dev` signs with it, for any server that runs with --dev.
+DEV_KEY_ID: Final = "development"
+DEV_SECRET: Final = "known to everybody: for development only"  # noqa: S105
+
 PORT_ALLOWED: Final = "a whole number from 0 to 65535 (0: the system chooses)"
 ANNOUNCE_ALLOWED: Final = "IP addresses that clients reach this server at; in the environment separated by commas"
+ORIGINS_ALLOWED: Final = (
+    "origins of web pages, such as https://app.example.com or http://localhost:3000, or * for all; "
+    "in the environment separated by commas"
+)
+TLS_ALLOWED: Final = "self (for a certificate of one's own: tls_cert and tls_key)"
+FILE_ALLOWED: Final = "a PEM file"
 WORKERS_ALLOWED: Final = f"a whole number from 1 to {MAX_WORKERS}"
 GRACE_ALLOWED: Final = f"seconds from 0 to {MAX_GRACE_SECONDS:.0f}"
 HOST_ALLOWED: Final = "an IPv4 or IPv6 address of this machine, such as 127.0.0.1 or ::"
@@ -52,19 +63,36 @@ def _allowed(text: str) -> dict[str, Any]:
 class Settings(BaseModel):
     """What `sfu serve` runs with. Make it with `load`: an error has to say which source it means."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
     dev: bool = Field(default=False, json_schema_extra=_allowed("true or false"))
-    """Open to everyone: the test page, and joins without tokens. For one's own machine."""
+    """Open to everyone who reaches it: the page, joins without tokens, tokens for the asking. For one's own machine:
+    HTTP listens on loopback unless `http_host` says otherwise, and where a port is taken the next one is tried."""
+    page: bool | None = Field(default=None, json_schema_extra=_allowed("true or false"))
+    """Serve the web page at `/`. Unset: with `dev` only. Without `dev` whoever uses it needs a token in its address."""
     http_host: str | None = Field(default=None, json_schema_extra=_allowed(HOST_ALLOWED))
-    """Where the page, the websocket and the metrics are. None: loopback with `dev`, else all addresses."""
+    """Where the page, the websocket, the admin API and the metrics are. Unset: 127.0.0.1 with `dev`, else all
+    addresses."""
     http_port: int = Field(default=8080, ge=0, le=65535, json_schema_extra=_allowed(PORT_ALLOWED))
+    """Of the same, TCP."""
+    tls: Literal["self"] | None = Field(default=None, json_schema_extra=_allowed(TLS_ALLOWED))
+    """`self`: HTTPS with a certificate that is made at the start, for this machine's names and addresses. Browsers warn
+    of it; compare the fingerprint that is printed. A second device can then use its camera, which it cannot over plain
+    HTTP."""
+    tls_cert: Path | None = Field(default=None, json_schema_extra=_allowed(FILE_ALLOWED))
+    """HTTPS with this certificate (with its chain, the server's own first). Read at the start."""
+    tls_key: Path | None = Field(default=None, json_schema_extra=_allowed(FILE_ALLOWED))
+    """The private key to `tls_cert`, not encrypted. Unset: it stands in the same file."""
+    allow_origin: tuple[str, ...] = Field(default=(), json_schema_extra=_allowed(ORIGINS_ALLOWED))
+    """Web pages of other origins that may open the websocket. The server's own page always may; what is no browser is
+    not asked. With `dev` their host names are also taken as names of this server."""
     udp_host: str | None = Field(default=None, json_schema_extra=_allowed(HOST_ALLOWED))
-    """Where media is received. None: all addresses of both families."""
+    """Where media is received. Unset: all addresses of both families."""
     udp_port: int = Field(default=7882, ge=0, le=65535, json_schema_extra=_allowed(PORT_ALLOWED))
-    """Of the first worker; the others take the ports above it."""
+    """Of the first worker, UDP; the others take the ports above it."""
     announce_ip: tuple[str, ...] = Field(default=(), json_schema_extra=_allowed(ANNOUNCE_ALLOWED))
-    """Addresses that clients are told instead of this machine's own: for a server behind NAT."""
+    """Addresses that clients are told for media instead of this machine's own: for a server behind NAT. Several may be
+    given; the port must be forwarded unchanged."""
     workers: int = Field(default=1, ge=1, le=MAX_WORKERS, json_schema_extra=_allowed(WORKERS_ALLOWED))
     """Native threads that forward media. Each has its own UDP port and its own rooms."""
     keys: dict[str, SecretStr] = Field(
@@ -74,21 +102,23 @@ class Settings(BaseModel):
             "or SFU_KEYS='id: secret, id2: secret2'"
         ),
     )
-    """Who may sign access tokens."""
+    """Who may sign access tokens: backends, and `sfu token`. Needed unless `dev` is set. There is no flag for it: every
+    user of a machine sees the flags."""
     grace_seconds: float = Field(default=5.0, ge=0, le=MAX_GRACE_SECONDS, json_schema_extra=_allowed(GRACE_ALLOWED))
     """How long a stop may take, from the signal to the end of the process."""
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", json_schema_extra=_allowed("debug, info, warning or error")
     )
+    """What is logged, on standard error."""
 
     @field_validator("http_host", "udp_host")
     @classmethod
     def _is_address(cls, value: str | None) -> str | None:
         return None if value is None else str(ipaddress.ip_address(value))
 
-    @field_validator("announce_ip", mode="before")
+    @field_validator("announce_ip", "allow_origin", mode="before")
     @classmethod
-    def _split_addresses(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part for part in re.split(r"[,\s]+", value) if part)
         return value
@@ -97,6 +127,11 @@ class Settings(BaseModel):
     @classmethod
     def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str(ipaddress.ip_address(text)) for text in value)
+
+    @field_validator("allow_origin")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_normal_origin(text) for text in value)
 
     @field_validator("keys", mode="before")
     @classmethod
@@ -121,7 +156,19 @@ class Settings(BaseModel):
             size = len(secret.get_secret_value().encode())
             if size < MIN_SECRET_BYTES:
                 raise ValueError(f"the secret of key {key_id!r} has only {size} bytes")
+            if secret.get_secret_value() == DEV_SECRET:
+                raise ValueError(f"the secret of key {key_id!r} is the one for development, which everybody knows")
         return value
+
+    @property
+    def signing_keys(self) -> dict[str, str]:
+        """Key id → secret."""
+        keys = {key_id: secret.get_secret_value() for key_id, secret in self.keys.items()}
+        return {DEV_KEY_ID: DEV_SECRET} | keys if self.dev else keys
+
+    @property
+    def serves_page(self) -> bool:
+        return self.dev if self.page is None else self.page
 
     @property
     def udp_ports(self) -> tuple[int, ...]:
@@ -163,6 +210,18 @@ def load(
     return settings
 
 
+def _normal_origin(text: str) -> str:
+    """As browsers send it: lower case, without the port that the scheme has anyway."""
+    if text == "*":
+        return text
+    parts = urlsplit(text.rstrip("/").lower())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query or parts.fragment:
+        raise ValueError("not an origin")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    default = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}" + ("" if parts.port in (None, default) else f":{parts.port}")
+
+
 def _read_file(file: Path) -> dict[str, object]:
     try:
         return tomllib.loads(file.read_text("utf-8"))
@@ -179,6 +238,13 @@ def _check_together(settings: Settings, origins: Mapping[str, str]) -> None:
             f"{origins['udp_port']} = {settings.udp_port} is not allowed with {settings.workers} workers, "
             f"each of which takes the next port up; allowed: at most {65536 - settings.workers}"
         )
+    if settings.tls is not None and settings.tls_cert is not None:
+        problems.append(
+            f"{origins['tls']} and {origins['tls_cert']} exclude each other: the one makes a certificate, the other "
+            "brings one"
+        )
+    if settings.tls_key is not None and settings.tls_cert is None:
+        problems.append(f"{origins['tls_key']} is given without tls_cert, the certificate that it belongs to")
     if not settings.dev and not settings.keys:
         problems.append(
             "no keys are configured, so nobody could join: set SFU_KEYS='id: secret' or a [keys] table in the settings "

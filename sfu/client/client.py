@@ -159,7 +159,7 @@ class Client:
         self, url: str, join: dict[str, str], publish: Sequence[Publish], video_slots: int, audio_slots: int
     ) -> None:
         self._signal = signal = await Signal.open(url, self._on_event, self._on_disconnected)
-        self.roster.join(await signal.request(Joined, "join", version=PROTOCOL_VERSION, **join))
+        await signal.request(Joined, "join", self.roster.join, version=PROTOCOL_VERSION, **join)
         sending = [(self._pc.addTransceiver(wish.track, direction="sendonly"), wish) for wish in publish]
         kinds = ["video"] * video_slots + ["audio"] * (video_slots + audio_slots)
         receiving = [self._pc.addTransceiver(kind, direction="recvonly") for kind in kinds]

@@ -68,7 +68,7 @@ class Signal:
         self._on_event = on_event
         self._on_closed = on_closed
         self._ids = itertools.count(1)
-        self._pending: dict[int, asyncio.Future[Response]] = {}
+        self._pending: dict[int, Callable[[Response | ClientError], None]] = {}
         self._reader = asyncio.create_task(self._read(), name="signal reader")
 
     @classmethod
@@ -90,26 +90,40 @@ class Signal:
     def closed(self) -> bool:
         return self._websocket.closed or self._reader.done()
 
-    async def request(self, wanted: type[Answered], message_type: str, **fields: Any) -> Answered:
-        """Send a request and wait for its answer; `ClientError` if the server refuses, or does not answer in time."""
+    async def request(
+        self,
+        wanted: type[Answered],
+        message_type: str,
+        at_once: Callable[[Answered], None] | None = None,
+        **fields: Any,
+    ) -> Answered:
+        """Send a request and wait for its answer; `ClientError` if the server refuses, or does not answer in time.
+
+        `at_once` is called with the answer before any later message is looked at: whoever waits for the answer may get
+        to it only when events that build on it are through.
+        """
         if self.closed:
             raise ClientError("connection_lost", "the websocket is closed")
         number = next(self._ids)
-        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self._pending[number] = future
+        future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+
+        def take(answer: Response | ClientError) -> None:
+            if future.done():
+                return
+            try:
+                future.set_result(_expect(wanted, message_type, answer, at_once))
+            except Exception as error:
+                future.set_exception(error)
+
+        self._pending[number] = take
         try:
             async with asyncio.timeout(REQUEST_LIMIT_S):
                 await self._send({"type": message_type, "id": number, **fields})
-                answer = await future
+                return await future
         except TimeoutError:
             raise ClientError("timeout", f"no answer to {message_type!r} within {REQUEST_LIMIT_S:.0f} s") from None
         finally:
             self._pending.pop(number, None)
-        if isinstance(answer, ErrorMessage):
-            raise ClientError.from_message(answer)
-        if not isinstance(answer, wanted):
-            raise ClientError("protocol", f"{message_type!r} was answered by {type(answer).__name__}")
-        return answer
 
     async def ping(self) -> None:
         await self.request(Pong, "ping")
@@ -150,9 +164,8 @@ class Signal:
             logger.exception("an event handler failed")
             reason = f"{type(error).__name__}: {error}"
         finally:
-            for future in self._pending.values():
-                if not future.done():
-                    future.set_exception(ClientError("connection_lost", reason or "closed here"))
+            for take in self._pending.values():
+                take(ClientError("connection_lost", reason or "closed here"))
             if reason is not None:
                 self._on_closed(reason)
 
@@ -161,9 +174,25 @@ class Signal:
             number, message = decode(text)
         except msgspec.DecodeError as error:
             raise ClientError("protocol", f"the server sent {text[:200]!r}: {error}") from error
-        future = None if number is None else self._pending.get(number)
-        if future is not None and message is not None:
-            if not future.done():
-                future.set_result(message)  # type: ignore[arg-type]
+        take = None if number is None else self._pending.get(number)
+        if take is not None and message is not None:
+            take(message)  # type: ignore[arg-type]
         elif message is not None:
             self._on_event(message)  # type: ignore[arg-type]
+
+
+def _expect(
+    wanted: type[Answered],
+    message_type: str,
+    answer: Response | ClientError,
+    at_once: Callable[[Answered], None] | None,
+) -> Answered:
+    if isinstance(answer, ErrorMessage):
+        raise ClientError.from_message(answer)
+    if isinstance(answer, ClientError):
+        raise answer
+    if not isinstance(answer, wanted):
+        raise ClientError("protocol", f"{message_type!r} was answered by {type(answer).__name__}")
+    if at_once is not None:
+        at_once(answer)
+    return answer

@@ -492,9 +492,10 @@ cdef void want_target(RouterState *s, Forwarder *f, int64_t now_us) noexcept nog
     cdef Source *source
     if track == NULL or not f.video or f.selection.target_spatial < 0:
         return
-    if <uint32_t>f.selection.target_spatial >= track.layer_count:
+    if track.layer_count == 0:
         return
-    source = track.layers[f.selection.target_spatial].source
+    # In a scalable stream all spatial layers are one source's.
+    source = track.layers[min(<uint32_t>f.selection.target_spatial, track.layer_count - 1)].source
     if source != NULL and not (f.rewriter.bound and f.source_generation == source.generation):
         source_mark_keyframe(s, source, now_us)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a source knows of its dependency descriptors: the structure at hand and the frames it has described lately."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from sfu.wire.dependency_descriptor cimport DependencyStructure, FrameDependency
+from sfu.wire.dependency_descriptor cimport DependencyStatus, DependencyStructure, FrameDependency
 
 cdef enum:
     DEPENDENCY_FRAMES = 64    # a power of two
@@ -18,6 +18,6 @@ cdef struct Dependencies:
     DescribedFrame frames[64]
 
 cdef Dependencies *dependencies_open() noexcept nogil
-cdef int dependencies_read(Dependencies *d, const uint8_t *data, uint32_t size, uint32_t timestamp,
-                           FrameDependency *frame) noexcept nogil
+cdef DependencyStatus dependencies_read(Dependencies *d, const uint8_t *data, uint32_t size, uint32_t timestamp,
+                                        FrameDependency *frame) noexcept nogil
 cdef const FrameDependency *dependencies_frame(const Dependencies *d, uint64_t name) noexcept nogil

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc
 from sfu.engine.history cimport frame_name
-from sfu.wire.dependency_descriptor cimport DD_OK, DependencyStructure, FrameDependency, dd_parse
+from sfu.wire.dependency_descriptor cimport DD_OK, DependencyStatus, DependencyStructure, FrameDependency, dd_parse
 
 
 cdef Dependencies *dependencies_open() noexcept nogil:
@@ -11,13 +11,14 @@ cdef Dependencies *dependencies_open() noexcept nogil:
     return <Dependencies *>calloc(1, sizeof(Dependencies))
 
 
-cdef int dependencies_read(Dependencies *d, const uint8_t *data, uint32_t size, uint32_t timestamp,
-                           FrameDependency *frame) noexcept nogil:
-    """Parse one packet's descriptor and remember its frame. 0, or -1: malformed, or of a structure that is not at hand."""
+cdef DependencyStatus dependencies_read(Dependencies *d, const uint8_t *data, uint32_t size, uint32_t timestamp,
+                                        FrameDependency *frame) noexcept nogil:
+    """Parse one packet's descriptor and remember its frame; unless malformed, or of a structure that is not at hand."""
     cdef DependencyStructure attached
     cdef DescribedFrame *described
-    if dd_parse(data, size, &d.structure if d.has_structure else NULL, &attached, frame) != DD_OK:
-        return -1
+    cdef DependencyStatus status = dd_parse(data, size, &d.structure if d.has_structure else NULL, &attached, frame)
+    if status != DD_OK:
+        return status
     if frame.structure_attached:
         d.structure = attached
         d.has_structure = True
@@ -29,7 +30,7 @@ cdef int dependencies_read(Dependencies *d, const uint8_t *data, uint32_t size, 
         described.used = True
         described.name = frame_name(timestamp, frame.frame_number)
         described.frame = frame[0]
-    return 0
+    return DD_OK
 
 
 cdef const FrameDependency *dependencies_frame(const Dependencies *d, uint64_t name) noexcept nogil:

@@ -11,7 +11,7 @@ from sfu.engine.codecs cimport CODEC_VP9
 from sfu.engine.dependencies cimport Dependencies, dependencies_frame
 from sfu.engine.egress cimport egress_buffer, egress_rtp, transport_ready
 from sfu.engine.history cimport (
-    FRAME_END, FRAME_START, PACKET_PADDING, Packet, frame_newer, history_get,
+    DEPENDENCY_UNKNOWN, FRAME_END, FRAME_START, PACKET_LATE, PACKET_PADDING, Packet, frame_newer, history_get,
 )
 from sfu.engine.packet_writer cimport write_header, write_packet
 from sfu.engine.reception cimport rate_add
@@ -22,7 +22,7 @@ from sfu.engine.rewriter cimport (
 )
 from sfu.engine.selector cimport (
     VERDICT_DROP_AWAITING_KEYFRAME, VERDICT_DROP_PAUSED, VERDICT_DROP_SPATIAL, VERDICT_FORWARD, VERDICT_SWITCH, Decision,
-    Selection, Stream, frame_in_target, select_dependency, select_frame,
+    Selection, Stream, frame_in_target, note_dropped, select_dependency, select_frame,
 )
 from sfu.engine.source cimport source_want_keyframe
 from sfu.engine.tables cimport (
@@ -34,7 +34,6 @@ from sfu.wire.dependency_descriptor cimport FrameDependency, dd_targets_within
 
 cdef enum:
     NO_PAYLOAD_TYPE = 255
-    SWITCH_REACH = 64          # packets: a keyframe's start that is older than this is no place to switch any more
     TIMELINE_TOLERANCE_MS = 500 # a capture time further off than this is not believed
     MIN_FRAME_TICKS = 90       # video timestamps advance by 1 ms at least
     AUDIO_FRAMES_PER_SECOND = 50
@@ -48,12 +47,14 @@ cdef Source *flowing_source(const Forwarder *f) noexcept nogil:
     """The source that the outbound stream currently follows, NULL = none."""
     cdef const Binding *binding = &f.previous if f.previous.track != NULL else &f.binding
     cdef Source *source
-    if not f.rewriter.bound or binding.track == NULL or f.selection.current_spatial < 0:
+    cdef uint32_t i
+    if not f.rewriter.bound or binding.track == NULL:
         return NULL
-    if <uint32_t>f.selection.current_spatial >= binding.track.layer_count:
-        return NULL
-    source = binding.track.layers[f.selection.current_spatial].source
-    return source if source != NULL and source.generation == f.source_generation else NULL
+    for i in range(binding.track.layer_count):
+        source = binding.track.layers[i].source
+        if source != NULL and source.generation == f.source_generation:
+            return source
+    return NULL
 
 
 cdef inline const PayloadMapping *payload_mapping(const Binding *binding, uint8_t payload_type) noexcept nogil:
@@ -147,6 +148,9 @@ cdef int forward_video(RouterState *s, Forwarder *f, const Binding *binding, Sou
     if payload_mapping(binding, packet.payload_type) == NULL:
         close_foreign(s, f, source, packet, now_us)
         return drops.DROP_NO_PAYLOAD_TYPE
+    if packet.flags & DEPENDENCY_UNKNOWN:
+        # Its place is kept: it is offered again when the packet that explains it has come.
+        return drops.DROP_AWAITING_KEYFRAME
     frame = rewriter_frame(&f.rewriter, packet.frame)
     if frame == NULL:
         frame = decide_frame(s, f, binding, source, packet, now_us)
@@ -162,15 +166,15 @@ cdef int forward_video(RouterState *s, Forwarder *f, const Binding *binding, Sou
         out = rewriter_map(&f.rewriter, packet.sequence)
         if out < 0:
             return drops.DROP_LATE
-    return send_packet(s, f, binding, source, packet, out, frame, ends_picture(f, source, packet), now_us)
+    return send_packet(s, f, binding, source, packet, out, frame, ends_picture(frame, source, packet), now_us)
 
 
-cdef inline bint ends_picture(const Forwarder *f, const Source *source, const Packet *packet) noexcept nogil:
+cdef inline bint ends_picture(const FrameRecord *frame, const Source *source, const Packet *packet) noexcept nogil:
     """The marker, where spatial layers above the forwarded ones are dropped: on the last packet that is left."""
     if packet.marker:
         return True
     return (packet.flags & FRAME_END and source.track.layer_count == 1
-            and packet.spatial == f.selection.current_spatial)
+            and packet.spatial == frame.spatial_limit)
 
 
 cdef FrameRecord *decide_frame(RouterState *s, Forwarder *f, const Binding *binding, Source *source,
@@ -184,8 +188,11 @@ cdef FrameRecord *decide_frame(RouterState *s, Forwarder *f, const Binding *bind
     if packet.has_dependency:
         dependency = dependencies_frame(source.dependencies, packet.frame)
     if not frame_newer(packet.frame, f.rewriter.newest_frame):
-        return rewriter_late_frame(&f.rewriter, packet, dependency == NULL or frame_in_target(&selection, dependency),
-                                   drops.DROP_NOT_SELECTED_TEMPORAL)
+        frame = rewriter_late_frame(&f.rewriter, packet, dependency == NULL or frame_in_target(&selection, dependency),
+                                    drops.DROP_NOT_SELECTED_TEMPORAL)
+        if frame != NULL and not frame.forwarded and dependency != NULL:
+            note_dropped(&f.selection.chains, dependency.frame_number)
+        return frame
     if binding == &f.previous and selection.target_spatial >= 0:
         # What is on its way out goes on as it is, unless nothing is wanted any more.
         selection.target_spatial = selection.current_spatial
@@ -205,6 +212,7 @@ cdef FrameRecord *decide_frame(RouterState *s, Forwarder *f, const Binding *bind
     elif decision.verdict == VERDICT_DROP_AWAITING_KEYFRAME:
         reason = drops.DROP_AWAITING_KEYFRAME
     frame = rewriter_new_frame(&f.rewriter, packet, decision.verdict == VERDICT_FORWARD, reason, <uint8_t>decision.temporal)
+    frame.spatial_limit = decision.spatial
     frame.announce = decision.announce
     return frame
 
@@ -227,6 +235,7 @@ cdef void decide(Forwarder *f, const Source *source, const Packet *packet, const
         stream.layer = source.layer
         stream.scalable = packet.codec == CODEC_VP9 and not simulcast
         stream.new_picture = (packet.frame >> 16) != (f.rewriter.newest_frame >> 16)
+        stream.closed = not stream.new_picture and f.rewriter.last_marker
         stream.top_spatial = 0
         for i in range(MAX_LAYERS):
             if source.spatial_active[i]:
@@ -258,7 +267,7 @@ cdef int start_video(RouterState *s, Forwarder *f, const Binding *binding, Sourc
         return drops.DROP_AWAITING_KEYFRAME
     if f.previous.track != NULL or not f.rewriter.bound:
         selection.current_spatial = -1       # the current layer is another track's
-    elif source.layer == selection.current_spatial:
+    elif flowing_source(f) == NULL:
         # The publisher restarted its encoder: the flow that was is over.
         forwarder_stop(s, f)
         selection.current_spatial = -1
@@ -274,14 +283,15 @@ cdef int start_video(RouterState *s, Forwarder *f, const Binding *binding, Sourc
         return drops.DROP_NOT_SELECTED_SPATIAL
     if payload_mapping(binding, packet.payload_type) == NULL:
         return drops.DROP_NO_PAYLOAD_TYPE
-    if source.reception.highest - packet.sequence > SWITCH_REACH:
+    if packet.flags & PACKET_LATE:
         return drops.DROP_LATE
     start_source(s, f, source, packet, now_us)
     commit(f, &decision)
     frame = rewriter_new_frame(&f.rewriter, packet, True, 0, <uint8_t>decision.temporal)
+    frame.spatial_limit = decision.spatial
     frame.announce = decision.announce
     rewriter_advance(&f.rewriter, packet)
-    return send_packet(s, f, binding, source, packet, f.rewriter.highest_out, frame, ends_picture(f, source, packet), now_us)
+    return send_packet(s, f, binding, source, packet, f.rewriter.highest_out, frame, ends_picture(frame, source, packet), now_us)
 
 
 cdef void start_source(RouterState *s, Forwarder *f, Source *source, const Packet *packet, int64_t now_us) noexcept nogil:
@@ -359,6 +369,7 @@ cdef int send_packet(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     entry.payload_type = mapping.outgoing
     entry.rtx_payload_type = mapping.outgoing_rtx
     entry.marker = marker
+    entry.strip_red = mapping.strip_red
     entry.padding = False
     entry.frame_number = packet.frame_number + f.rewriter.frame_number_offset
     entry.set_targets = packet.has_dependency and frame != NULL and frame.announce

@@ -6,9 +6,9 @@ from libc.string cimport memcmp, memmove
 from sfu.engine cimport drops
 from sfu.engine.clock_map cimport timestamp_map_packet
 from sfu.engine.fanout cimport fanout_add
-from sfu.engine.history cimport FRAME_KEY, PACKET_PADDING, Packet, history_accepts, history_add
+from sfu.engine.history cimport FRAME_KEY, FRAME_START, PACKET_LATE, PACKET_PADDING, Packet, history_accepts, history_add, history_get
 from sfu.engine.nack cimport nack_next_us, nack_on_packet
-from sfu.engine.packet_inspector cimport inspect_packet
+from sfu.engine.packet_inspector cimport explain_packet, inspect_packet
 from sfu.engine.reception cimport (
     SEQUENCE_REJECTED, SEQUENCE_RESTART, rate_add, reception_packet, reception_sequence,
 )
@@ -24,6 +24,9 @@ from sfu.wire.extensions cimport (
     EXT_MID, EXT_REPAIRED_RID, EXT_RID, EXT_TRANSPORT_CC, Extensions, extensions_parse,
 )
 from sfu.wire.rtp cimport RtpHeader, rtp_parse
+
+cdef enum:
+    SWITCH_REACH = 64          # packets: a keyframe's start that comes later than this is no place to switch any more
 
 
 cdef void receive_rtp(RouterState *s, Transport *t, uint8_t *data, uint32_t size, int64_t now_us) noexcept nogil:
@@ -237,11 +240,13 @@ cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uin
         return
     packet = history_add(&source.history, sequence, data, <uint16_t>size)
     inspect_packet(source, packet, payload, data, header, x, recovered, now_us)
+    if source.reception.highest - sequence > SWITCH_REACH:
+        packet.flags |= PACKET_LATE
     media = not packet.flags & PACKET_PADDING
     frame = media and (not source.has_timestamp or <int32_t>(header.timestamp - source.last_timestamp) > 0)
     reception_packet(&source.reception, sequence, header.timestamp, size, payload.clock_rate, recovered, now_us)
     rate_add(&source.rate, size, frame, now_us)
-    note_spatial(s, source, packet, frame, now_us)
+    note_spatial(s, source, packet, now_us)
     source.payload_type = header.payload_type
     if not recovered:
         source.last_packet_us = now_us
@@ -259,14 +264,26 @@ cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uin
     if source.keyframe_wanted:
         source_ask_keyframe(s, source, now_us)
     fanout_add(s, source, packet)
+    if packet.flags & FRAME_KEY and packet.has_dependency and sequence < source.history.newest:
+        explain_later(s, source, sequence)
 
 
-cdef void note_spatial(RouterState *s, Source *source, const Packet *packet, bint frame, int64_t now_us) noexcept nogil:
+cdef void explain_later(RouterState *s, Source *source, int64_t sequence) noexcept nogil:
+    """What came before the packet whose structure explains it is offered once more."""
+    cdef Packet *packet
+    cdef int64_t at
+    for at in range(sequence + 1, source.history.newest + 1):
+        packet = history_get(&source.history, at)
+        if packet != NULL and explain_packet(source, packet):
+            fanout_add(s, source, packet)
+
+
+cdef void note_spatial(RouterState *s, Source *source, const Packet *packet, int64_t now_us) noexcept nogil:
     """Which spatial layers a scalable stream sends, and how much in each."""
     cdef int spatial = packet.spatial
     if spatial >= MAX_LAYERS or packet.flags & PACKET_PADDING:
         return
-    rate_add(&source.spatial_rate[spatial], packet.size, frame, now_us)
+    rate_add(&source.spatial_rate[spatial], packet.size, packet.flags & FRAME_START, now_us)
     source.spatial_seen_us[spatial] = now_us
     if not source.spatial_active[spatial]:
         source.spatial_active[spatial] = True

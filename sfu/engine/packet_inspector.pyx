@@ -4,13 +4,15 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t
 from sfu.engine.codecs cimport CODEC_AV1, CODEC_H264, CODEC_VP8, CODEC_VP9
 from sfu.engine.dependencies cimport dependencies_open, dependencies_read
 from sfu.engine.history cimport (
-    CLOSES_PICTURE_ID, FRAME_END, FRAME_INTRA, FRAME_KEY, FRAME_LAYER_SYNC, FRAME_START, FRAME_SWITCH_UP, HAS_AUDIO_LEVEL,
+    CLOSES_PICTURE_ID, DEPENDENCY_UNKNOWN, FRAME_END, FRAME_INTRA, FRAME_KEY, FRAME_LAYER_SYNC, FRAME_START, FRAME_SWITCH_UP, HAS_AUDIO_LEVEL,
     HAS_ORIENTATION, PACKET_PADDING, PACKET_RECOVERED, Packet, frame_name,
-    history_get,
+    history_data, history_get,
 )
 from sfu.engine.tables cimport MAX_LAYERS, PayloadType, Source
 from sfu.wire.av1 cimport Av1Payload, av1_parse
-from sfu.wire.dependency_descriptor cimport FrameDependency
+from sfu.wire.dependency_descriptor cimport (
+    DD_OK, DD_UNKNOWN_TEMPLATE, DependencyStatus, DependencyStructure, FrameDependency,
+)
 from sfu.wire.extensions cimport EXT_AUDIO_LEVEL, EXT_DEPENDENCY_DESCRIPTOR, EXT_VIDEO_ORIENTATION, Extensions
 from sfu.wire.h264 cimport H264Payload, h264_parse
 from sfu.wire.rtp cimport RtpHeader
@@ -101,7 +103,7 @@ cdef uint16_t long_picture_id(const Source *source, uint16_t short_id) noexcept 
 
 cdef void inspect_vp9(Source *source, Packet *packet, const uint8_t *payload) noexcept nogil:
     cdef Vp9Descriptor vp9
-    cdef int top
+    cdef int i, top
     if vp9_parse(payload, packet.payload_size, &vp9):
         return
     packet.temporal = vp9.temporal
@@ -122,6 +124,9 @@ cdef void inspect_vp9(Source *source, Packet *packet, const uint8_t *payload) no
         packet.flags |= FRAME_INTRA
     if vp9.keyframe:
         top = vp9.structure.spatial_layers - 1 if vp9.has_structure else 0
+        for i in range(min(vp9.structure.spatial_layers, <int>MAX_LAYERS)):
+            source.spatial_width[i] = vp9.structure.width[i]
+            source.spatial_height[i] = vp9.structure.height[i]
         note_keyframe(source, packet, vp9.structure.width[top], vp9.structure.height[top])
 
 
@@ -159,17 +164,34 @@ cdef void inspect_dependency(Source *source, Packet *packet, const uint8_t *data
     """The dependency descriptor overrules what the payload says, which may be encrypted."""
     cdef const uint8_t *descriptor = x.data[<int>EXT_DEPENDENCY_DESCRIPTOR]
     cdef uint8_t size = x.size[<int>EXT_DEPENDENCY_DESCRIPTOR]
-    cdef FrameDependency frame
     if source.dependencies == NULL:
         source.dependencies = dependencies_open()
         if source.dependencies == NULL:
             return
-    if dependencies_read(source.dependencies, descriptor, size, packet.timestamp, &frame):
+    packet.dependency_at = <uint16_t>(descriptor - data)
+    packet.dependency_size = size
+    read_dependency(source, packet, descriptor)
+
+
+cdef bint explain_packet(Source *source, Packet *packet) noexcept nogil:
+    """Try again to read a descriptor whose structure came after it. Whether that has changed anything."""
+    if not packet.flags & DEPENDENCY_UNKNOWN:
+        return False
+    packet.flags &= ~<uint16_t>DEPENDENCY_UNKNOWN
+    read_dependency(source, packet, history_data(&source.history, packet) + packet.dependency_at)
+    return packet.has_dependency != 0
+
+
+cdef void read_dependency(Source *source, Packet *packet, const uint8_t *descriptor) noexcept nogil:
+    cdef FrameDependency frame
+    cdef DependencyStatus status = dependencies_read(source.dependencies, descriptor, packet.dependency_size,
+                                                     packet.timestamp, &frame)
+    if status == DD_UNKNOWN_TEMPLATE:
+        packet.flags |= DEPENDENCY_UNKNOWN
+    if status != DD_OK:
         return
     packet.has_dependency = True
     packet.frame_number = frame.frame_number
-    packet.dependency_at = <uint16_t>(descriptor - data)
-    packet.dependency_size = size
     packet.dependency_layout = frame.layout
     packet.spatial = frame.spatial
     packet.temporal = frame.temporal
@@ -180,17 +202,20 @@ cdef void inspect_dependency(Source *source, Packet *packet, const uint8_t *data
     if frame.end_of_frame:
         packet.flags |= FRAME_END
     if frame.structure_attached and frame.start_of_frame:
-        note_keyframe(source, packet, highest(source, True), highest(source, False))
+        note_resolutions(source, packet, &source.dependencies.structure)
 
 
-cdef uint16_t highest(const Source *source, bint width) noexcept nogil:
-    """Resolution of the top spatial layer, 0 = not told."""
-    cdef int top = source.dependencies.structure.layer_count - 1
-    if top < 0 or not source.dependencies.structure.has_resolutions:
-        return 0
-    if width:
-        return <uint16_t>source.dependencies.structure.width[top]
-    return <uint16_t>source.dependencies.structure.height[top]
+cdef void note_resolutions(Source *source, Packet *packet, const DependencyStructure *structure) noexcept nogil:
+    """A keyframe; its structure may tell the size of each spatial layer."""
+    cdef int top = structure.layer_count - 1
+    cdef int i
+    if not structure.has_resolutions:
+        note_keyframe(source, packet, 0, 0)
+        return
+    for i in range(min(structure.layer_count, <int>MAX_LAYERS)):
+        source.spatial_width[i] = <uint16_t>structure.width[i]
+        source.spatial_height[i] = <uint16_t>structure.height[i]
+    note_keyframe(source, packet, <uint16_t>structure.width[top], <uint16_t>structure.height[top])
 
 
 cdef void note_keyframe(Source *source, Packet *packet, uint16_t width, uint16_t height) noexcept nogil:

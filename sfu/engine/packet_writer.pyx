@@ -11,6 +11,7 @@ from sfu.wire.extensions cimport (
     EXT_AUDIO_LEVEL, EXT_DEPENDENCY_DESCRIPTOR, EXT_MID, EXT_VIDEO_ORIENTATION, ExtensionWriter, extensions_add,
     extensions_begin, extensions_finish,
 )
+from sfu.wire.red cimport red_primary
 from sfu.wire.rtp cimport RTP_FIXED_HEADER_SIZE
 from sfu.wire.vp8 cimport Vp8Descriptor, vp8_parse, vp8_write
 from sfu.wire.vp9 cimport Vp9Descriptor, vp9_parse, vp9_write
@@ -44,6 +45,8 @@ cdef uint32_t write_packet(Forwarder *f, Source *source, const Packet *packet, c
     cdef Vp8Descriptor vp8
     cdef Vp9Descriptor vp9
     cdef uint32_t extension_size
+    cdef uint8_t red_type
+    cdef uint32_t red_offset, red_size
     if rtx:
         out[1] = <uint8_t>((0x80 if entry.marker else 0) | entry.rtx_payload_type)
         write_u16(out + 2, f.rtx_sequence)
@@ -63,6 +66,11 @@ cdef uint32_t write_packet(Forwarder *f, Source *source, const Packet *packet, c
         at += vp9_write(out + at, payload, &vp9, entry.picture_id, entry.tl0)
         payload += vp9.size
         payload_size -= vp9.size
+    elif entry.strip_red:
+        if red_primary(payload, payload_size, &red_type, &red_offset, &red_size) or red_size == 0:
+            return 0
+        payload += red_offset
+        payload_size = red_size
     if at + payload_size + SRTP_TAG > MAX_DATAGRAM:
         return 0
     memcpy(out + at, payload, payload_size)
@@ -78,7 +86,7 @@ cdef uint32_t write_extensions(Forwarder *f, const uint8_t *data, const Packet *
     if packet.has_dependency and f.extension_ids[<int>EXT_DEPENDENCY_DESCRIPTOR]:
         size = dd_write(descriptor, MAX_DESCRIPTOR, data + packet.dependency_at, packet.dependency_size,
                         &packet.dependency_layout, entry.frame_number,
-                        entry.set_targets and packet.dependency_layout.mask_at, entry.active_targets)
+                        entry.set_targets, entry.active_targets)
     extensions_begin(&writer, out, out + MAX_EXTENSIONS, size > ONE_BYTE_MAX)
     if f.extension_ids[<int>EXT_MID]:
         extensions_add(&writer, f.extension_ids[<int>EXT_MID], f.mid, f.mid_size)

@@ -5,7 +5,7 @@ Sequence numbers by a range map on 64-bit extended numbers (closing up what was 
 VP8 picture ids and TL0PICIDX by offsets, each frame's rewrite remembered so that late packets are treated like their frame.
 Mutates nothing but its own state; the forwarder writes the packet.
 """
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from sfu.engine.history cimport Packet
 
 cdef enum:
@@ -25,6 +25,7 @@ cdef struct FrameRecord:
     bint forwarded
     uint8_t reason            # drop reason, if not forwarded
     uint8_t temporal_limit    # highest temporal layer that flowed after this frame
+    int8_t spatial_limit      # and the spatial layer that ends a picture (scalable streams)
     uint16_t picture_offset   # modulo 2^15
     uint16_t picture_offset_after
     bint announce             # the active decode targets change with this frame

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rewriting state of one outbound stream; see `rewriter.pxd`."""
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 from sfu.engine.history cimport CLOSES_PICTURE_ID, Packet, frame_newer
 
@@ -79,6 +79,7 @@ cdef FrameRecord *new_record(Rewriter *r, const Packet *packet, bint forwarded, 
     frame.forwarded = forwarded
     frame.reason = reason
     frame.temporal_limit = temporal_limit
+    frame.spatial_limit = 0
     frame.announce = False
     return frame
 
@@ -99,26 +100,49 @@ cdef FrameRecord *rewriter_late_frame(Rewriter *r, const Packet *packet, bint wa
     """Decide on a frame of which nothing came before a newer one did: its place lies after the nearest older frame.
 
     It is forwarded if it is `wanted` and its temporal layer flowed then, else dropped for `reason`. NULL: nothing older is known.
+    A dropped frame's picture id is closed up if nothing behind it was sent yet; else it stays a gap.
     """
     cdef FrameRecord *older = NULL
     cdef FrameRecord *frame
+    cdef bint overtaken = False
     cdef uint16_t offset
     cdef uint8_t limit
+    cdef int8_t spatial
     cdef uint32_t i
     for i in range(FRAME_COUNT):
         frame = &r.frames[i]
-        if not frame.used or frame_newer(frame.frame, packet.frame):
+        if not frame.used:
             continue
-        if older == NULL or frame_newer(frame.frame, older.frame):
+        if frame_newer(frame.frame, packet.frame):
+            overtaken = overtaken or frame.forwarded
+        elif older == NULL or frame_newer(frame.frame, older.frame):
             older = frame
     if older == NULL:
         return NULL
     offset = older.picture_offset_after
     limit = older.temporal_limit
-    frame = new_record(r, packet, wanted and packet.temporal <= limit, reason, limit)
+    spatial = older.spatial_limit
+    wanted = wanted and packet.temporal <= limit
+    if not wanted and not overtaken and packet.flags & CLOSES_PICTURE_ID:
+        close_picture(r, packet)
+        offset = (offset - 1) & PICTURE_ID_MASK
+    frame = new_record(r, packet, wanted, reason, limit)
     frame.picture_offset = offset
     frame.picture_offset_after = offset
+    frame.spatial_limit = spatial
     return frame
+
+
+cdef void close_picture(Rewriter *r, const Packet *packet) noexcept nogil:
+    """The picture id of `packet`'s frame is not used: those behind it, of which none was sent yet, move down."""
+    cdef FrameRecord *frame
+    cdef uint32_t i
+    for i in range(FRAME_COUNT):
+        frame = &r.frames[i]
+        if frame.used and frame_newer(frame.frame, packet.frame):
+            frame.picture_offset = (frame.picture_offset - 1) & PICTURE_ID_MASK
+            frame.picture_offset_after = (frame.picture_offset_after - 1) & PICTURE_ID_MASK
+    r.picture_offset = (r.picture_offset - 1) & PICTURE_ID_MASK
 
 
 cdef SequenceRange *find_range(const Rewriter *r, int64_t sequence) noexcept nogil:

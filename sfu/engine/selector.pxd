@@ -35,6 +35,7 @@ cdef struct Stream:                   # what the selector must know of the packe
     bint scalable                     # spatial layers lie in this one stream: packet.spatial counts, not `layer`
     int top_spatial                   # highest spatial layer it currently sends
     bint new_picture                  # the frame belongs to another picture than the one before
+    bint closed                       # that picture's last packet was sent as such: nothing may be added to it
 
 cdef struct Decision:
     Verdict verdict
@@ -48,4 +49,5 @@ cdef struct Decision:
 cdef void select_frame(const Selection *s, const Packet *packet, const Stream *stream, Decision *decision) noexcept nogil
 cdef void select_dependency(const Selection *s, const FrameDependency *frame, const DependencyStructure *structure,
                             uint32_t active_targets, bint flowing, Decision *decision) noexcept nogil
+cdef void note_dropped(Chains *chains, uint16_t frame_number) noexcept nogil
 cdef bint frame_in_target(const Selection *s, const FrameDependency *frame) noexcept nogil

@@ -83,7 +83,8 @@ cdef void select_scalable(const Selection *s, const Packet *packet, const Stream
             temporal = s.target_temporal
         elif packet.temporal > temporal and s.switch_up:
             temporal = packet.temporal if packet.temporal < s.target_temporal else s.target_temporal
-    if packet.spatial == spatial + 1 and packet.spatial <= s.target_spatial and packet.flags & FRAME_INTRA:
+    if (packet.spatial == spatial + 1 and packet.spatial <= s.target_spatial and packet.flags & FRAME_INTRA
+            and not stream.closed):
         spatial = packet.spatial
     decision.spatial = <int8_t>spatial
     decision.temporal = <int8_t>temporal
@@ -151,6 +152,13 @@ cdef void note_frame(Chains *chains, uint16_t frame_number, bint dropped) noexce
             chains.dropped |= 1
 
 
+cdef void note_dropped(Chains *chains, uint16_t frame_number) noexcept nogil:
+    """A frame that came after newer ones was dropped after all."""
+    cdef uint16_t back = chains.newest - frame_number
+    if back < CHAIN_WINDOW:
+        chains.dropped |= <uint64_t>1 << back
+
+
 cdef void select_dependency(const Selection *s, const FrameDependency *frame, const DependencyStructure *structure,
                             uint32_t active_targets, bint flowing, Decision *decision) noexcept nogil:
     """Decide by the dependency descriptor alone: the payload may be anything, or encrypted."""
@@ -174,7 +182,7 @@ cdef void select_dependency(const Selection *s, const FrameDependency *frame, co
         target = wanted
         decision.announce = True
         kept = True
-    elif not flowing:
+    elif not flowing or target < 0:
         decision.want_keyframe = True
         decision.verdict = VERDICT_DROP_AWAITING_KEYFRAME
         return
@@ -188,7 +196,9 @@ cdef void select_dependency(const Selection *s, const FrameDependency *frame, co
     decision.chains.target = <int8_t>target
     decision.spatial = <int8_t>structure.target_spatial[target]
     decision.temporal = <int8_t>structure.target_temporal[target]
-    if not (present >> target) & 1:
+    # The frame that brings the structure is a keyframe, and without it no later descriptor can be read: it is forwarded
+    # even where the target leaves it out (spatial layers that are encoded independently).
+    if not (present >> target) & 1 and not frame.structure_attached:
         decision.verdict = (VERDICT_DROP_SPATIAL if frame.spatial != structure.target_spatial[target]
                             else VERDICT_DROP_TEMPORAL)
     elif not kept:

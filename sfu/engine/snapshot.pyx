@@ -5,7 +5,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 from sfu.engine.drops cimport DROP_COUNT
 from sfu.engine.reception cimport reception_lost
-from sfu.engine.tables cimport Forwarder, RouterState, Source, Track, Transport
+from sfu.engine.tables cimport MAX_LAYERS, Forwarder, RouterState, Source, Track, Transport
 
 from sfu.engine.drops import DropReason
 from sfu.engine.statistics import (
@@ -136,6 +136,29 @@ cdef void take_tracks(Snapshot *snapshot, const RouterState *s) noexcept nogil:
         for layer in range(track.layer_count):
             take_layer(&row.layers[layer], track.layers[layer].source)
             row.layers[layer].active = track.layers[layer].active
+        if track.layer_count == 1:
+            take_spatial(row, track.layers[0].source)
+
+
+cdef void take_spatial(TrackRow *row, const Source *source) noexcept nogil:
+    """The spatial layers of a scalable stream, each with its own rate and size; the counters are the lowest one's."""
+    cdef uint32_t i
+    if source == NULL:
+        return
+    for i in range(1, MAX_LAYERS):
+        if source.spatial_seen_us[i]:
+            row.layer_count = i + 1
+    if row.layer_count == 1:
+        return
+    for i in range(row.layer_count):
+        if i:
+            memset(&row.layers[i], 0, sizeof(LayerRow))
+        row.layers[i].known = True
+        row.layers[i].active = source.spatial_active[i]
+        row.layers[i].rate_bps = source.spatial_rate[i].rate_bps
+        row.layers[i].frame_rate_q8 = source.spatial_rate[i].frame_rate_q8
+        row.layers[i].width = source.spatial_width[i]
+        row.layers[i].height = source.spatial_height[i]
 
 
 cdef void take_forwarders(Snapshot *snapshot, const RouterState *s) noexcept nogil:

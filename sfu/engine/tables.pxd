@@ -126,6 +126,8 @@ cdef struct Source:
     bint spatial_active[4]    # spatial layers of one stream that send
     int64_t spatial_seen_us[4]
     RateMeter spatial_rate[4]
+    uint16_t spatial_width[4] # of the last keyframe, 0 = not told
+    uint16_t spatial_height[4]
 
 cdef struct Layer:
     uint8_t rid[16]
@@ -180,6 +182,7 @@ cdef struct SentPacket:
     uint8_t marker
     uint8_t padding           # padding-only packet that filled a hole
     uint16_t frame_number     # of the dependency descriptor
+    uint8_t strip_red         # only the primary block of the payload was sent
     bint set_targets          # the descriptor carried this set of active decode targets
     uint32_t active_targets
 
@@ -187,6 +190,7 @@ cdef struct PayloadMapping:
     uint8_t incoming
     uint8_t outgoing
     uint8_t outgoing_rtx      # 255 = none
+    bint strip_red            # RED that goes out as what its primary block is
 
 cdef struct Binding:
     Track *track              # NULL = none

@@ -3,7 +3,8 @@
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport realloc
 from libc.string cimport memset
-from sfu.engine.tables cimport EVENT_LAYER, Binding, Forwarder, RouterState, Track, note_forwarder
+from sfu.engine.codecs cimport CODEC_RED
+from sfu.engine.tables cimport EVENT_LAYER, Binding, Forwarder, PayloadMapping, RouterState, Track, note_forwarder
 
 cdef enum:
     # The track that flowed goes on until the new one can start, but not longer than this.
@@ -67,6 +68,21 @@ cdef void forwarder_stop(RouterState *s, Forwarder *f) noexcept nogil:
         note_forwarder(s, f, EVENT_LAYER)
 
 
+cdef void mark_red(Binding *binding) noexcept nogil:
+    """RED that is to go out under a payload type that other codecs go out under: its receiver has no RED."""
+    cdef const Track *track = binding.track
+    cdef PayloadMapping *red
+    cdef uint32_t i, k
+    for i in range(binding.payload_count):
+        red = &binding.payloads[i]
+        if track.payload[red.incoming & 0x7F].codec != CODEC_RED:
+            continue
+        for k in range(binding.payload_count):
+            if (binding.payloads[k].outgoing == red.outgoing
+                    and track.payload[binding.payloads[k].incoming & 0x7F].codec != CODEC_RED):
+                red.strip_red = True
+
+
 cdef int forwarder_bind(RouterState *s, Forwarder *f, const Binding *binding, int64_t now_us) noexcept nogil:
     """Make before break for video: what flows goes on until the new track's first keyframe. 0, or -1 without memory."""
     cdef Track *old = f.binding.track
@@ -89,6 +105,7 @@ cdef int forwarder_bind(RouterState *s, Forwarder *f, const Binding *binding, in
             if f.previous.track == NULL:
                 forwarder_stop(s, f)
     f.binding = binding[0]
+    mark_red(&f.binding)
     f.awaiting_start = True
     return 0
 

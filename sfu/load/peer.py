@@ -172,15 +172,15 @@ class LightPeer:
     async def _enter(self, url: str) -> None:
         self._signal = signal = await Signal.open(url, self._on_event, self._on_disconnected)
         optional = {"identity": self.spec.identity, "token": self.spec.token}
-        joined = await signal.request(
+        await signal.request(
             Joined,
             "join",
+            self.roster.join,
             version=PROTOCOL_VERSION,
             room=self.spec.room,
             name=self.spec.name,
             **{name: value for name, value in optional.items() if value is not None},
         )
-        self.roster.join(joined)
         await self._negotiate(signal)
         await self.connection.wait_connected()
 
@@ -194,7 +194,9 @@ class LightPeer:
             setup=self.spec.setup,
             version=self._offers,
         )
-        answer = await signal.request(Answer, "offer", sdp=sdp, tracks=self._tracks())
+        await signal.request(Answer, "offer", self._take_answer, sdp=sdp, tracks=self._tracks())
+
+    def _take_answer(self, answer: Answer) -> None:
         facts = read_answer(answer.sdp)
         self.publications = {publication.mid: publication for publication in answer.publications}
         self.publisher.set_numbers({mid: publication.number for mid, publication in self.publications.items()})

@@ -25,7 +25,7 @@ def offered_by(members: Iterable[Member]) -> dict[PublicationId, tuple[Publicati
         publication.id: (publication, member.media.tracks[mid])
         for member in members
         for mid, publication in member.published.items()
-        if mid in member.media.tracks
+        if mid in member.media.tracks and not publication.stopped
     }
 
 
@@ -68,6 +68,8 @@ def set_target(member: Member, state: SlotState) -> None:
 
 def _wanted(member: Member, everything: Iterable[Candidate]) -> list[Candidate]:
     participant = member.participant
+    if not participant.permissions.can_subscribe:
+        return []
     wanted = []
     for one in everything:
         if one.participant == participant.id or one.publication in member.undecodable:

@@ -20,6 +20,8 @@ from sfu.rooms.events import (
     MediaLost,
     ParticipantJoined,
     ParticipantLeft,
+    ParticipantUpdated,
+    PermissionsChanged,
     PublicationUpdated,
     Published,
     Removed,
@@ -124,12 +126,21 @@ class Conductor:
 
     # --- requests
 
-    def join(self, identity: str, name: str, permissions: Permissions, listener: Listener) -> Member:
+    def join(
+        self,
+        identity: str,
+        name: str,
+        permissions: Permissions,
+        listener: Listener,
+        *,
+        metadata: str = "",
+        attributes: Mapping[str, str] | None = None,
+    ) -> Member:
         """An older participant with this identity is replaced."""
         older = self.room.find_identity(identity)
         if older is not None:
             self.leave(self.members[older.id], LeaveReason.REPLACED, keep_room=True)
-        participant = self.room.join(identity, name, permissions)
+        participant = self.room.join(identity, name, permissions, metadata=metadata, attributes=attributes)
         member = Member(participant, listener, self._on_transport, self._on_live)
         member.media = ParticipantMedia(self.port, self._open_transport, member)
         self.members[participant.id] = member
@@ -156,12 +167,16 @@ class Conductor:
         silenced = {mid for mid in member.silenced if mid not in described} if continues else set()
         known = member.published.keys() if continues else set()
         more = len(sending.keys() - silenced - known) - (0 if continues else len(member.published))
-        if sending.keys() - silenced:
-            self.room.check_may_publish(member.participant, more)
+        sources = {
+            told.source if (told := described.get(mid)) else DEFAULT_SOURCES[Kind(section.kind)]
+            for mid, section in sending.items()
+            if mid not in silenced and (mid not in known or mid in described)
+        }
+        if sources:
+            self.room.check_may_publish(member.participant, sources, more)
         member.silenced = silenced
-        declared = {mid: {layer.rid: layer for layer in track.layers} for mid, track in described.items()}
-        can_subscribe = member.participant.permissions.can_subscribe
-        answer = member.media.negotiate(offer, declared, skip=silenced, with_slots=can_subscribe)
+        declared = {mid: track.layers for mid, track in described.items()}
+        answer = member.media.negotiate(offer, declared, skip=silenced)
         member.bound = {mid: one for mid, one in member.bound.items() if continues and mid in member.media.slots}
         member.deadline_us = None
         member.undecodable.clear()
@@ -170,7 +185,45 @@ class Conductor:
         return Answer(answer, tuple(member.published.items()), tuple(member.media.slots.values()))
 
     def set_muted(self, member: Member, publication: PublicationId, muted: bool) -> None:
-        self.room.update(self.room.own_publication(member.participant, publication), muted=muted)
+        """One's own. Of others an administrator may do it, but only they themselves undo it."""
+        of_another = publication in self.room.publications and publication not in member.participant.publications
+        if of_another:
+            if not member.participant.permissions.room_admin:
+                raise RoomError("forbidden", "only an administrator may mute others", "join with roomAdmin")
+            if not muted:
+                raise RoomError("forbidden", "nobody may unmute another participant", "ask them to do it")
+            self.mute(publication)
+            return
+        found = self.room.own_publication(member.participant, publication)
+        if found.stopped and not muted:
+            found.stopped = False
+            self.plan_soon(None)
+        self.room.update(found, muted=muted)
+
+    def mute(self, publication: PublicationId) -> None:
+        """By an administrator: it is not forwarded any more, whatever its publisher goes on to send."""
+        found = self.room.publications.get(publication)
+        if found is None:
+            raise RoomError("not_found", f"there is no publication {publication[:40]!r}", "name a living one")
+        if not found.stopped:
+            found.stopped = True
+            self.room.update(found, muted=True)
+            self.plan_soon(None)
+            self.members[found.participant.id].tell(PublicationUpdated(found))
+
+    def set_permissions(self, member: Member, permissions: Permissions) -> None:
+        """At once: what may no longer be published is withdrawn, and who may no longer subscribe gets nothing more."""
+        participant = member.participant
+        if permissions == participant.permissions:
+            return
+        withdrawn = [one for one in participant.publications.values() if not permissions.may_publish(one.source)]
+        for publication in withdrawn:
+            self.unpublish(member, publication.id)
+        self.room.set_permissions(participant, permissions)
+        member.tell(PermissionsChanged(permissions))
+        for publication in withdrawn:
+            member.tell(Unpublished(publication))
+        self.plan_soon(member)
 
     def unpublish(self, member: Member, publication: PublicationId) -> None:
         found = self.room.own_publication(member.participant, publication)
@@ -281,7 +334,8 @@ class Conductor:
                     member.participant, told.source, name=told.name, muted=told.muted, layers=track.layers
                 )
             elif mid in described or not continues:
-                self.room.update(publication, name=told.name, muted=told.muted, layers=track.layers)
+                muted = told.muted or publication.stopped
+                self.room.update(publication, name=told.name, muted=muted, layers=track.layers)
             member.published[mid] = publication
             for receiver in self.members.values():
                 receiver.undecodable.discard(publication.id)
@@ -314,7 +368,7 @@ class Conductor:
 
 def _origin(event: RoomEvent) -> Participant:
     match event:
-        case ParticipantJoined(participant) | ParticipantLeft(participant):
+        case ParticipantJoined(participant) | ParticipantLeft(participant) | ParticipantUpdated(participant):
             return participant
         case Published(publication) | Unpublished(publication) | PublicationUpdated(publication):
             return publication.participant
@@ -344,8 +398,8 @@ def _check_described(
 
 
 def _with_sizes(layers: Sequence[Layer], measured: Sequence[LayerStatistics]) -> tuple[Layer, ...]:
-    """An engine's layer has the same index as ours."""
-    filled = list(layers)
+    """An engine's layer has the same index as ours. Of a scalable stream it may have found more than it was told of."""
+    filled = [*layers, *(Layer() for _ in measured[len(layers) :])]
     for index, (layer, seen) in enumerate(zip(layers, measured, strict=False)):
         if not layer.pixels and seen.width and seen.height:
             filled[index] = replace(layer, width=seen.width, height=seen.height)

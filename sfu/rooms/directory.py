@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from sfu.engine.statistics import Statistics
@@ -43,14 +43,23 @@ class Directory:
         return sum(len(conductor.members) for conductor in self.conductors.values())
 
     def join(
-        self, room: str, identity: str, name: str, permissions: Permissions, listener: Listener
+        self,
+        room: str,
+        identity: str,
+        name: str,
+        permissions: Permissions,
+        listener: Listener,
+        *,
+        metadata: str = "",
+        attributes: Mapping[str, str] | None = None,
     ) -> tuple[Conductor, Member]:
         conductor = self.conductors.get(room)
         if conductor is None:
             plane = self._least_busy()
             conductor = Conductor(room, plane.port, plane.open_transport, self._clock, self._on_empty)
             self.conductors[room] = conductor
-        return conductor, conductor.join(identity, name, permissions, listener)
+        member = conductor.join(identity, name, permissions, listener, metadata=metadata, attributes=attributes)
+        return conductor, member
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sfu.rooms.model import LeaveReason, Mid, Participant, Publication
+from sfu.rooms.model import LeaveReason, Mid, Participant, Permissions, Publication
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,13 @@ class ParticipantJoined:
 class ParticipantLeft:
     participant: Participant
     reason: LeaveReason
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantUpdated:
+    """Its name, its metadata or its attributes."""
+
+    participant: Participant
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +43,8 @@ class PublicationUpdated:
     publication: Publication
 
 
-RoomEvent = ParticipantJoined | ParticipantLeft | Published | Unpublished | PublicationUpdated
-"""Of a room: all participants but the one who caused it hear of it."""
+RoomEvent = ParticipantJoined | ParticipantLeft | ParticipantUpdated | Published | Unpublished | PublicationUpdated
+"""Of a room: all participants but the one it is about hear of it. That one hears of it too where others caused it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,13 @@ class SpeakersChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PermissionsChanged:
+    """What this participant may do has changed, and holds already."""
+
+    permissions: Permissions
+
+
+@dataclass(frozen=True, slots=True)
 class MediaLost:
     """This participant's transport failed. A new PeerConnection and a new offer bring its media back."""
 
@@ -82,5 +96,5 @@ class Removed:
     reason: LeaveReason
 
 
-ParticipantEvent = RoomEvent | SlotBound | LayerChanged | SpeakersChanged | MediaLost | Removed
+ParticipantEvent = RoomEvent | SlotBound | LayerChanged | SpeakersChanged | PermissionsChanged | MediaLost | Removed
 """What one participant's listener hears."""

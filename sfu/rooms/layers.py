@@ -31,15 +31,26 @@ def choose_target(layers: Sequence[Layer], live: int, wish: Wish) -> Target:
 
     `layers` is lowest first; bit i of `live` says that layer i flows. A limit of size or frame rate never refuses the
     smallest live layer: a picture larger than its tile is better than none. `max_spatial` is strict: with nothing live
-    below it, the lowest layer is the target, and the engine waits for it.
+    below it, the lowest layer is the target, and the engine waits for it. A publisher of a scalable stream may have
+    told of fewer layers than are live: those beyond are of unknown size.
     """
     if wish.paused:
         return Target(PAUSED, ALL_TEMPORAL)
+    layers = (*layers, *(Layer() for _ in range(max(1, live.bit_length()) - len(layers))))
     top = len(layers) - 1 if wish.max_spatial is None else min(len(layers) - 1, max(wish.max_spatial, 0))
     flowing = [index for index in range(top + 1) if live >> index & 1]
     fitting = [index for index in flowing if _fits(layers[index], wish)]
     spatial = fitting[-1] if fitting else flowing[0] if flowing else 0
-    return Target(spatial, _temporal(layers[spatial] if layers else Layer(), wish))
+    return Target(spatial, _temporal(layers[spatial], wish))
+
+
+def layers_of(rids: Sequence[str], declared: Sequence[Layer]) -> tuple[Layer, ...]:
+    """The layers of one section, lowest first: its rids, or the spatial layers of its only stream."""
+    if rids:
+        return order_layers(rids, {layer.rid: layer for layer in declared})
+    if all(layer.pixels for layer in declared):
+        return tuple(sorted(declared, key=lambda layer: layer.pixels)) or (Layer(),)
+    return tuple(declared)
 
 
 def order_layers(rids: Sequence[str], declared: Mapping[str, Layer]) -> tuple[Layer, ...]:

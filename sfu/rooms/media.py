@@ -8,14 +8,14 @@ at once.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from sfu.engine.codecs import Codec as EngineCodec
 from sfu.engine.commands import Payload
 from sfu.engine.events import ForwarderLayer, ForwarderStarted, TrackLayers
-from sfu.rooms.layers import Target, order_layers
+from sfu.rooms.layers import Target, layers_of
 from sfu.rooms.model import Kind, Layer, Mid
 from sfu.rooms.slots import Slot, pair_up
 from sfu.sdp.negotiation import (
@@ -148,12 +148,12 @@ class ParticipantMedia:
         return True
 
     def negotiate(
-        self, offer: Offer, declared: Mapping[Mid, Mapping[str, Layer]], *, skip: Iterable[Mid], with_slots: bool
+        self, offer: Offer, declared: Mapping[Mid, Sequence[Layer]], *, skip: Iterable[Mid]
     ) -> str:
         """Carry out an offer; returns the answer. Afterwards `tracks` and `slots` are what was agreed.
 
-        `declared`: the layers that the client told of, by mid and rid. `skip`: sections that stay unpublished
-        although they could send. `with_slots=False`: the participant may not subscribe.
+        `declared`: the layers that the client told of, by mid: those of a section with rids are told apart by them, those
+        of one without are the spatial layers of its only stream. `skip`: sections that stay unpublished although they could send.
         """
         if not self.continues(offer):
             self.close()
@@ -165,7 +165,7 @@ class ParticipantMedia:
         sections = [section for section in offer.sections if not section.rejected]
         skipped = frozenset(skip)
         sending = {s.mid: s for s in sections if s.direction == "publish" and s.mid not in skipped}
-        receiving = {s.mid: s for s in sections if s.direction == "receive"} if with_slots else {}
+        receiving = {s.mid: s for s in sections if s.direction == "receive"}
         self._port.commands.set_receive_extensions(connection.transport.handle, _extension_kinds(sections))
         self._update_tracks(connection, sending, declared)
         self._update_slots(connection, receiving)
@@ -219,21 +219,22 @@ class ParticipantMedia:
             connection.transport.close()
 
     def _update_tracks(
-        self, connection: _Connection, sending: Mapping[Mid, MediaSection], declared: Mapping[Mid, Mapping[str, Layer]]
+        self, connection: _Connection, sending: Mapping[Mid, MediaSection], declared: Mapping[Mid, Sequence[Layer]]
     ) -> None:
         for mid, track in list(self.tracks.items()):
             if mid not in sending or _stream(sending[mid]) != _stream(track.section):
                 self.remove_track(mid)
         for mid, section in sending.items():
-            told = declared.get(mid, {})
+            told = declared.get(mid, ())
             if mid in self.tracks:
                 track = self.tracks[mid]
-                track.layers = tuple(told.get(layer.rid, layer) for layer in track.layers)
+                if section.kind == "video":
+                    track.layers = _told_again(section, track.layers, told)
             else:
                 self.tracks[mid] = self._add_track(connection, section, told)
 
-    def _add_track(self, connection: _Connection, section: MediaSection, declared: Mapping[str, Layer]) -> SentTrack:
-        layers = order_layers(section.rids or ("",), declared)[:MAX_LAYERS]
+    def _add_track(self, connection: _Connection, section: MediaSection, declared: Sequence[Layer]) -> SentTrack:
+        layers = layers_of(section.rids, declared)[:MAX_LAYERS]
         payloads = [_engine_payload(codec) for codec in section.codecs]
         commands = self._port.commands
         handle = commands.add_track(connection.transport.handle, section.kind, section.mid.encode(), payloads)
@@ -319,6 +320,14 @@ class ParticipantMedia:
             self._observer.on_layer(state, event.spatial, event.temporal)
         elif event.generation == state.generation:
             self._observer.on_started(state, event.rtp_timestamp)
+
+
+def _told_again(section: MediaSection, before: tuple[Layer, ...], told: Sequence[Layer]) -> tuple[Layer, ...]:
+    """A publisher's new word on the layers of a track that goes on: the engine's order of rids stays."""
+    if not section.rids:
+        return layers_of((), told)[:MAX_LAYERS] if told else before
+    by_rid = {layer.rid: layer for layer in told}
+    return tuple(by_rid.get(layer.rid, layer) for layer in before)
 
 
 def _stream(section: MediaSection) -> tuple[object, ...]:

@@ -38,6 +38,8 @@ class LeaveReason(enum.StrEnum):
     """The same identity joined anew."""
     LOST = "lost"
     """Neither websocket nor media for the consent time."""
+    REMOVED = "removed"
+    """Sent out by an administrator."""
     SHUTDOWN = "shutdown"
     """The server stops."""
 
@@ -73,8 +75,23 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
+    """What a participant may do. Enforced here, whatever its client believes."""
+
     can_publish: bool = True
     can_subscribe: bool = True
+    can_publish_data: bool = True
+    can_publish_sources: frozenset[Source] | None = None
+    """Of `can_publish`, only these. None: all."""
+    can_update_metadata: bool = False
+    """Its own name, metadata and attributes."""
+    hidden: bool = False
+    """The others never hear of it; so it publishes nothing."""
+    room_admin: bool = False
+    """It may mute others."""
+
+    def may_publish(self, source: Source) -> bool:
+        named = self.can_publish_sources is None or source in self.can_publish_sources
+        return self.can_publish and named and not self.hidden
 
 
 @dataclass(slots=True, eq=False)
@@ -89,6 +106,8 @@ class Publication:
     """Counts up over the room's life."""
     name: str = ""
     muted: bool = False
+    stopped: bool = False
+    """Muted by somebody else: nothing of it is forwarded until its publisher unmutes it."""
     layers: tuple[Layer, ...] = ()
     """Lowest first."""
 
@@ -105,6 +124,8 @@ class Participant:
     permissions: Permissions
     order: int
     """Join order: counts up over the room's life."""
+    metadata: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
     publications: dict[PublicationId, Publication] = field(default_factory=dict)
     wishes: dict[PublicationId, Wish] = field(default_factory=dict)
     """Only those that differ from the default, and only of living publications."""

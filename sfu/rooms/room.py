@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A room's membership: who is there, who publishes what, who wishes what. No I/O, no clock, no media.
 
-Every change is told to `emit` at once, after the room has changed.
+Every change is told to `emit` at once, after the room has changed; nothing about hidden participants is.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 from typing import Final
@@ -16,6 +16,7 @@ from sfu.rooms.errors import RoomError
 from sfu.rooms.events import (
     ParticipantJoined,
     ParticipantLeft,
+    ParticipantUpdated,
     PublicationUpdated,
     Published,
     RoomEvent,
@@ -53,7 +54,15 @@ class Room:
     def find_identity(self, identity: str) -> Participant | None:
         return next((one for one in self.participants.values() if one.identity == identity), None)
 
-    def join(self, identity: str, name: str, permissions: Permissions) -> Participant:
+    def join(
+        self,
+        identity: str,
+        name: str,
+        permissions: Permissions,
+        *,
+        metadata: str = "",
+        attributes: Mapping[str, str] | None = None,
+    ) -> Participant:
         """The caller has removed an older participant with this identity."""
         participant = Participant(
             id="pa_" + secrets.token_hex(ID_BYTES),
@@ -61,10 +70,16 @@ class Room:
             name=name,
             permissions=permissions,
             order=next(self._order),
+            metadata=metadata,
+            attributes=dict(attributes or {}),
         )
         self.participants[participant.id] = participant
-        self._emit(ParticipantJoined(participant))
+        self._tell(participant, ParticipantJoined(participant))
         return participant
+
+    def visible(self, participant: Participant) -> Iterator[Participant]:
+        """Those whom this participant may know of."""
+        return (one for one in self.participants.values() if one is not participant and not one.permissions.hidden)
 
     def leave(self, participant: Participant, reason: LeaveReason) -> None:
         """With all it published. One event: who is told that somebody left knows that the publications went along."""
@@ -72,7 +87,40 @@ class Room:
             return
         for publication in participant.publications.values():
             self._forget(publication)
-        self._emit(ParticipantLeft(participant, reason))
+        self._tell(participant, ParticipantLeft(participant, reason))
+
+    def set_permissions(self, participant: Participant, permissions: Permissions) -> None:
+        """The caller has withdrawn what may no longer be published."""
+        before = participant.permissions
+        if permissions.hidden and not before.hidden:
+            self._tell(participant, ParticipantLeft(participant, LeaveReason.LEFT))
+        participant.permissions = permissions
+        if not permissions.can_subscribe:
+            participant.wishes.clear()
+        if before.hidden and not permissions.hidden:
+            self._tell(participant, ParticipantJoined(participant))
+
+    def describe(
+        self,
+        participant: Participant,
+        *,
+        name: str | None = None,
+        metadata: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> None:
+        """What a participant says of itself. None leaves it as it is."""
+        if not participant.permissions.can_update_metadata:
+            raise RoomError(
+                "forbidden",
+                "this participant may not change its name or metadata",
+                "join with a token that grants canUpdateOwnMetadata",
+            )
+        before = (participant.name, participant.metadata, participant.attributes)
+        participant.name = before[0] if name is None else name
+        participant.metadata = before[1] if metadata is None else metadata
+        participant.attributes = before[2] if attributes is None else dict(attributes)
+        if before != (participant.name, participant.metadata, participant.attributes):
+            self._tell(participant, ParticipantUpdated(participant))
 
     def publish(
         self,
@@ -83,7 +131,7 @@ class Room:
         muted: bool = False,
         layers: Iterable[Layer] = (),
     ) -> Publication:
-        self.check_may_publish(participant)
+        self.check_may_publish(participant, (source,))
         publication = Publication(
             id="pu_" + secrets.token_hex(ID_BYTES),
             number=self._new_number(),
@@ -96,14 +144,24 @@ class Room:
         )
         participant.publications[publication.id] = publication
         self.publications[publication.id] = publication
-        self._emit(Published(publication))
+        self._tell(participant, Published(publication))
         return publication
 
-    def check_may_publish(self, participant: Participant, more: int = 1) -> None:
-        """RoomError if `more` further publications are not allowed."""
-        if not participant.permissions.can_publish:
+    def check_may_publish(self, participant: Participant, sources: Iterable[Source], more: int = 1) -> None:
+        """RoomError if one of the sources, or `more` further publications, are not allowed."""
+        permissions = participant.permissions
+        if permissions.hidden:
+            raise RoomError("forbidden", "a hidden participant may not publish", "offer no sending sections")
+        if not permissions.can_publish:
             raise RoomError(
                 "forbidden", "this participant may not publish", "offer no sending sections, or join with canPublish"
+            )
+        refused = sorted({source for source in sources if not permissions.may_publish(source)})
+        if refused:
+            raise RoomError(
+                "forbidden",
+                f"this participant may not publish: {', '.join(refused)}",
+                "offer only what the token's canPublishSources names",
             )
         if len(participant.publications) + more > MAX_PUBLICATIONS:
             raise RoomError(
@@ -116,7 +174,7 @@ class Room:
         if publication.participant.publications.pop(publication.id, None) is None:
             return
         self._forget(publication)
-        self._emit(Unpublished(publication))
+        self._tell(publication.participant, Unpublished(publication))
 
     def update(
         self,
@@ -132,7 +190,7 @@ class Room:
         publication.muted = before[1] if muted is None else muted
         publication.layers = before[2] if layers is None else layers
         if before != (publication.name, publication.muted, publication.layers):
-            self._emit(PublicationUpdated(publication))
+            self._tell(publication.participant, PublicationUpdated(publication))
 
     def own_publication(self, participant: Participant, publication: PublicationId) -> Publication:
         """RoomError if it is not the participant's own."""
@@ -143,6 +201,8 @@ class Room:
 
     def set_wish(self, participant: Participant, publication: PublicationId, wish: Wish) -> None:
         """The wish replaces the last one as a whole. A slot is wished for one publication: the latest."""
+        if not participant.permissions.can_subscribe:
+            raise RoomError("forbidden", "this participant may not subscribe", "join with canSubscribe")
         if publication not in self.publications or publication in participant.publications:
             raise _unknown_publication(publication, "name a living publication of another participant")
         if wish.slot is not None:
@@ -161,6 +221,10 @@ class Room:
             participant.wishes.pop(publication, None)
         else:
             participant.wishes[publication] = wish
+
+    def _tell(self, about: Participant, event: RoomEvent) -> None:
+        if not about.permissions.hidden:
+            self._emit(event)
 
     def _forget(self, publication: Publication) -> None:
         self._numbers.discard(publication.number)

@@ -116,6 +116,34 @@ def _h264_rank(stream: Parameters, decoder: Parameters) -> int | None:
     return rank if stream_mode == decoder_mode else rank + other_mode_penalty
 
 
+# --- VP9 (RFC 9628 §6.1), AV1 (AV1 RTP specification v1.0 §7.2), RED (RFC 2198 §5)
+
+_VP9_PROFILES = ("0", "2")  # 8 and 10 bits, both 4:2:0: what hardware and browsers decode
+_AV1_PROFILES = ("0",)  # Main
+
+
+def _vp9_accepts(parameters: Parameters) -> bool:
+    return parameters.get("profile-id", "0") in _VP9_PROFILES
+
+
+def _vp9_rank(stream: Parameters, decoder: Parameters) -> int | None:
+    return 0 if stream.get("profile-id", "0") == decoder.get("profile-id", "0") else None
+
+
+def _av1_accepts(parameters: Parameters) -> bool:
+    return parameters.get("profile", "0") in _AV1_PROFILES
+
+
+def _av1_rank(stream: Parameters, decoder: Parameters) -> int | None:
+    """Level and tier say what a decoder can do at most; what flows is bounded by the layer that is chosen."""
+    return 0 if stream.get("profile", "0") == decoder.get("profile", "0") else None
+
+
+def _red_rank(stream: Parameters, decoder: Parameters) -> int | None:
+    """The blocks inside carry payload types of their own ("111/111"), which are not rewritten."""
+    return 0 if stream.keys() == decoder.keys() else None
+
+
 # --- the table of what is served
 
 
@@ -129,12 +157,22 @@ class SupportedCodec(NamedTuple):
 
 
 SUPPORTED_CODECS: Mapping[str, Mapping[str, SupportedCodec]] = {
-    "audio": {"opus": SupportedCodec("opus", 48000, 2)},
+    "audio": {
+        "opus": SupportedCodec("opus", 48000, 2),
+        "red": SupportedCodec("red", 48000, 2, rank=_red_rank),
+        "pcmu": SupportedCodec("PCMU", 8000, 1),
+        "pcma": SupportedCodec("PCMA", 8000, 1),
+    },
     "video": {
         "vp8": SupportedCodec("VP8", 90000, 1),
+        "vp9": SupportedCodec("VP9", 90000, 1, _vp9_accepts, _vp9_rank),
         "h264": SupportedCodec("H264", 90000, 1, _h264_accepts, _h264_rank),
+        "av1": SupportedCodec("AV1", 90000, 1, _av1_accepts, _av1_rank),
     },
 }
+
+# Payload types that need no a=rtpmap (RFC 3551 §6).
+_STATIC_MAPS: Mapping[str, RtpMap] = {"0": ("pcmu", 8000, 1), "8": ("pcma", 8000, 1)}
 
 # In the order in which answers list them.
 VIDEO_FEEDBACK = ("transport-cc", "ccm fir", "nack", "nack pli")
@@ -156,6 +194,8 @@ def read_codecs(media: MediaDescription, *, publish: bool, transport_cc: bool) -
     if supported is None:
         return ()
     maps = {key: _parse_rtpmap(values[0]) for key, values in _by_payload_type(media, "rtpmap").items()}
+    if media.media == "audio":
+        maps = {**_STATIC_MAPS, **maps}
     parameters = {key: _parse_parameters(values) for key, values in _by_payload_type(media, "fmtp").items()}
     feedback = _by_payload_type(media, "rtcp-fb")
     payload_types = _payload_types(media.formats)

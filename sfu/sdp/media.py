@@ -34,11 +34,21 @@ AUDIO_LEVEL_URI = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 TRANSPORT_CC_URI = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 ABS_SEND_TIME_URI = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 VIDEO_ORIENTATION_URI = "urn:3gpp:video-orientation"
+DEPENDENCY_DESCRIPTOR_URI = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
 
 PUBLISH_EXTENSIONS = frozenset(
-    {MID_URI, RID_URI, REPAIRED_RID_URI, AUDIO_LEVEL_URI, TRANSPORT_CC_URI, ABS_SEND_TIME_URI, VIDEO_ORIENTATION_URI}
+    {
+        MID_URI,
+        RID_URI,
+        REPAIRED_RID_URI,
+        AUDIO_LEVEL_URI,
+        TRANSPORT_CC_URI,
+        ABS_SEND_TIME_URI,
+        VIDEO_ORIENTATION_URI,
+        DEPENDENCY_DESCRIPTOR_URI,
+    }
 )
-RECEIVE_EXTENSIONS = frozenset({MID_URI, AUDIO_LEVEL_URI, VIDEO_ORIENTATION_URI})
+RECEIVE_EXTENSIONS = frozenset({MID_URI, AUDIO_LEVEL_URI, VIDEO_ORIENTATION_URI, DEPENDENCY_DESCRIPTOR_URI})
 
 _RTP_PROTOCOLS = frozenset({"UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP"})  # JSEP §5.1.2
 _TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+")  # RFC 8866 §9

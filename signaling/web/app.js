@@ -6,7 +6,7 @@ import { Call } from "./call.js";
 import { capture } from "./devices.js";
 
 /**
- * `/?room=R&name=N&autojoin=1` joins at once. For tests and demonstrations: codec, width, height, fps, layers, simulcast=0,
+ * `/?room=R&name=N&autojoin=1` joins at once. For tests and demonstrations: codec, svc, width, height, fps, layers, simulcast=0,
  * video=0, audio=0, publish=0 (only watch), identity, token, statistics=1.
  */
 function readParameters() {
@@ -21,7 +21,8 @@ function readParameters() {
     autojoin: query.get("autojoin") === "1",
     statistics: query.get("statistics") === "1",
     publish: {
-      codec: /** @type {"VP8" | "H264" | undefined} */ (query.get("codec") ?? undefined),
+      codec: /** @type {import("./media.js").PublishOptions["codec"]} */ (query.get("codec") ?? undefined),
+      scalabilityMode: query.get("svc") ?? undefined,
       layers: number("layers"),
       simulcast: !not("simulcast"),
     },

@@ -29,6 +29,9 @@ const RIDS = ["q", "h", "f"];
 const SCALES = [4, 2, 1];
 const DEFAULT_FRAME_RATE = 30;
 
+/** The profile of each codec that every browser with that codec has: H.264 Constrained Baseline, VP9 profile 0, AV1 Main. */
+const COMMON_PROFILE = /profile-level-id=42e0|profile-id=0|profile=0/i;
+
 /** @param {number} pixels @returns {number} bits per second, interpolated between the sizes of the table */
 export function maxBitrate(pixels) {
   let [areaAbove, rateAbove] = /** @type {readonly [number, number]} */ (BITRATE_BY_AREA[0]);
@@ -43,20 +46,33 @@ export function maxBitrate(pixels) {
 }
 
 /**
- * Layers for a camera or a screen, lowest first.
+ * What a scalability mode (W3C WebRTC-SVC) says of spatial layers.
+ *
+ * @param {string | undefined} mode  such as "L3T3_KEY"
+ * @returns {{spatial: number, ratio: number}}  how many lie in one stream, and how much wider each is than the one below
+ */
+export function scalability(mode) {
+  const found = /^[LS]([1-3])T[1-3](h?)(_KEY(_SHIFT)?)?$/.exec(mode ?? "");
+  return { spatial: Number(found?.[1] ?? 1), ratio: found?.[2] ? 1.5 : 2 };
+}
+
+/**
+ * Layers for a camera or a screen, lowest first: of simulcast, or the spatial layers of one stream (all without rid).
  *
  * @param {Capture} capture
- * @param {{simulcast?: boolean, layers?: number}} [options]  `layers`: at most that many
+ * @param {{simulcast?: boolean, layers?: number, scalabilityMode?: string}} [options]  `layers`: at most that many
  * @returns {Layer[]}
  */
-export function videoLayers(capture, { simulcast = true, layers = 3 } = {}) {
+export function videoLayers(capture, { simulcast = true, layers = 3, scalabilityMode } = {}) {
   const width = capture.width ?? 640;
   const height = capture.height ?? 360;
   const pixels = width * height;
+  const { spatial, ratio } = scalability(scalabilityMode);
   const possible = pixels >= THREE_LAYERS_FROM ? 3 : pixels >= TWO_LAYERS_FROM ? 2 : 1;
-  const count = simulcast ? Math.max(1, Math.min(possible, layers)) : 1;
-  return SCALES.slice(SCALES.length - count).map((scale, index) => ({
-    rid: count === 1 ? "" : /** @type {string} */ (RIDS[RIDS.length - count + index]),
+  const count = spatial > 1 ? spatial : simulcast ? Math.max(1, Math.min(possible, layers)) : 1;
+  const scales = spatial > 1 ? Array.from({ length: count }, (_, index) => ratio ** (count - 1 - index)) : SCALES;
+  return scales.slice(scales.length - count).map((scale, index) => ({
+    rid: count === 1 || spatial > 1 ? "" : /** @type {string} */ (RIDS[RIDS.length - count + index]),
     scale,
     width: Math.floor(width / scale),
     height: Math.floor(height / scale),
@@ -67,20 +83,26 @@ export function videoLayers(capture, { simulcast = true, layers = 3 } = {}) {
 
 /**
  * @param {Layer[]} layers
+ * @param {string} [scalabilityMode]
  * @returns {RTCRtpEncodingParameters[]}
  */
-export function sendEncodings(layers) {
+export function sendEncodings(layers, scalabilityMode) {
+  const mode = scalabilityMode ? { scalabilityMode } : {};
+  if (scalability(scalabilityMode).spatial > 1) {
+    return [{ active: true, maxBitrate: layers.reduce((sum, layer) => sum + layer.max_bitrate_bps, 0), ...mode }];
+  }
   return layers.map((layer) => ({
     ...(layer.rid ? { rid: layer.rid } : {}),
     active: true,
     maxBitrate: layer.max_bitrate_bps,
     scaleResolutionDownBy: layer.scale,
+    ...mode,
   }));
 }
 
 /**
- * Codecs for `setCodecPreferences`: only those that the server speaks, the preferred one first, one H.264 profile in its
- * two packetization modes. An offer with 49 video sections is 247 kB with all that a browser knows, and 99 kB with few.
+ * Codecs for `setCodecPreferences`: only those that the server speaks, the preferred one first, one profile of each, H.264
+ * in its two packetization modes. An offer with 49 video sections is 247 kB with all that a browser knows, and 99 kB with few.
  *
  * @template {{mimeType: string, sdpFmtpLine?: string}} Codec
  * @param {readonly Codec[]} known      what the browser knows (`RTCRtpReceiver.getCapabilities(kind).codecs`)
@@ -92,8 +114,8 @@ export function orderCodecs(known, wanted) {
   const chosen = [];
   for (const name of wanted) {
     const matching = known.filter((codec) => codecName(codec) === name.toUpperCase());
-    const baseline = matching.filter((codec) => /profile-level-id=42e0/i.test(codec.sdpFmtpLine ?? ""));
-    const candidates = baseline.length > 0 ? baseline : matching;
+    const common = matching.filter((codec) => COMMON_PROFILE.test(codec.sdpFmtpLine ?? ""));
+    const candidates = common.length > 0 ? common : matching;
     chosen.push(...candidates.sort((a, b) => packetizationMode(b) - packetizationMode(a)));
   }
   if (chosen.length > 0) chosen.push(...known.filter((codec) => codecName(codec) === "RTX"));

@@ -8,7 +8,9 @@ const POOL_STEPS = [4, 9, 16, 25];
 /** Audio slots beyond the pairs, for the loudest of those without a picture. */
 const EXTRA_AUDIO_SLOTS = 3;
 /** What the server forwards. A browser offers those of them that it has. */
-const VIDEO_CODECS = ["VP8", "H264"];
+const VIDEO_CODECS = ["VP8", "H264", "VP9", "AV1"];
+/** Of codecs that Chromium otherwise encodes without temporal layers, or whose simulcast it makes spatial layers of (VP9). */
+const DEFAULT_MODES = /** @type {Record<string, string | undefined>} */ ({ VP9: "L1T3", AV1: "L1T3" });
 const AUDIO_CODECS = ["opus"];
 
 /** @typedef {import("./roster.js").Publication} Publication */
@@ -23,7 +25,8 @@ const AUDIO_CODECS = ["opus"];
  * @property {boolean} [muted]
  * @property {boolean} [simulcast]  default true
  * @property {number} [layers]      at most that many simulcast layers
- * @property {"VP8" | "H264"} [codec]  the preferred video codec
+ * @property {"VP8" | "H264" | "VP9" | "AV1"} [codec]  the preferred video codec
+ * @property {string} [scalabilityMode]  of each stream, such as "L3T3_KEY" (VP9 and AV1); several spatial layers replace simulcast
  *
  * @typedef {{mid: string, source: Source, name?: string, muted: boolean, layers?: object[]}} OfferedTrack
  */
@@ -87,11 +90,12 @@ export class MediaConnection {
   /** @param {LocalPublication} local */
   add(local) {
     const { track, options } = local;
-    const layers = track.kind === "video" ? videoLayers(track.getSettings(), options) : undefined;
+    const mode = options.scalabilityMode ?? DEFAULT_MODES[options.codec ?? ""];
+    const layers = track.kind === "video" ? videoLayers(track.getSettings(), { ...options, scalabilityMode: mode }) : undefined;
     const transceiver = this.#pc.addTransceiver(track, {
       direction: "sendonly",
       streams: [new MediaStream([track])],
-      ...(layers ? { sendEncodings: sendEncodings(layers) } : {}),
+      ...(layers ? { sendEncodings: sendEncodings(layers, mode) } : {}),
     });
     const wanted = track.kind === "audio" ? AUDIO_CODECS : preferring(VIDEO_CODECS, options.codec);
     setCodecs(transceiver, RTCRtpSender.getCapabilities(track.kind)?.codecs ?? [], wanted);

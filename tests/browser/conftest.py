@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -20,10 +19,7 @@ Join = Callable[..., Awaitable[CallPage]]
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def server() -> AsyncIterator[Server]:
-    address = own_address()
-    # Firefox pairs no loopback candidate: the machine's own address is announced beside it.
-    announced = ["--announce-ip", "127.0.0.1", *(["--announce-ip", address] if address else [])]
-    running = await Server.start(ARTEFACTS / "server.log", *announced)
+    running = await Server.start(ARTEFACTS / "server.log")
     yield running
     assert await running.stop() == 0
 
@@ -71,9 +67,3 @@ async def join(open_page: Callable[..., Awaitable[ChromiumPage]], server: Server
         return await CallPage.join(await open_page(), server.url, room, name, **parameters)
 
     return join_one
-
-
-@pytest.fixture(scope="session")
-def artefacts() -> Path:
-    ARTEFACTS.mkdir(parents=True, exist_ok=True)
-    return ARTEFACTS

@@ -36,13 +36,13 @@ class Server:
     log: Path
 
     @classmethod
-    async def start(cls, log: Path, *arguments: str, http_port: int = 0) -> Server:
+    async def start(cls, log: Path, http_port: int = 0) -> Server:
         """Ready for clients. What it says goes to `log`."""
         ports = ["--http-port", str(http_port), "--udp-port", "0"]
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "sfu", "serve", "--dev", *ports, *arguments),
+                *(sys.executable, "-m", "sfu", "serve", "--dev", *ports),
                 cwd=ROOT,
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,

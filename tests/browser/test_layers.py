@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +17,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 # Of a picture 960 wide, lowest first.
 WIDTHS = (240, 480, 960)
-# The order in which a round visits the layers: every switch, up and down, by one and by two.
-ROUND = (0, 1, 2, 0, 2, 1)
+# Two rounds through the layers: every switch there is, up and down, by one and by two.
+TWO_ROUNDS = (0, 1, 2, 0, 2, 1)
 ROUNDS = 10
 # The control run of the switching test at the least (s): a freeze has to have had its chance.
 CONTROL_S = 10.0
@@ -29,7 +28,7 @@ async def test_the_picture_follows_a_forced_layer(join: Join) -> None:
     await join("Ada", **HD)
     ben = await join("Ben", **WATCH)
     await ben.sees("Ada", WIDTHS[2])
-    for spatial in (*ROUND, 2):
+    for spatial in (*TWO_ROUNDS, 2):
         await ben.force("Ada", "spatial", str(spatial))
         await ben.sees("Ada", WIDTHS[spatial])
         assert (await ben.received("Ada"))["layer"]["spatial"] == spatial
@@ -51,6 +50,7 @@ async def test_a_forced_temporal_layer_lowers_the_frame_rate(join: Join) -> None
     await ben.until("probe.publication('Ada').layer.temporal > 0", "gets all temporal layers again")
 
 
+@pytest.mark.timeout(1200)
 async def test_switching_freezes_no_more_than_staying(
     join: Join, scaled: Callable[[int], int], measured: Callable[[str, float, str], None]
 ) -> None:
@@ -60,7 +60,7 @@ async def test_switching_freezes_no_more_than_staying(
     started = time.monotonic()
     before = await ben.received("Ada")
     slowest = 0.0
-    for spatial in itertools.chain.from_iterable([ROUND] * scaled(ROUNDS)):
+    for spatial in TWO_ROUNDS * scaled(ROUNDS // 2):
         asked = time.monotonic()
         await ben.force("Ada", "spatial", str(spatial))
         await ben.until(f"probe.received('Ada').then((it) => it.frameWidth === {WIDTHS[spatial]})", "follows")

@@ -39,13 +39,14 @@ MAX_SKEW_MS = 80.0
 MAX_MISNAMED = 0.005
 
 
+@pytest.mark.timeout(1200)
 async def test_rebinding_in_chromium(
     join: Join, scaled: Callable[[int], int], measured: Callable[[str, float, str], None]
 ) -> None:
     for name, capture in PUBLISHERS.items():
         await join(name, **capture, **({"codec": "H264"} if name == H264 else {}))
     viewer = await join("Dora", **WATCH)
-    await rebind_and_judge(viewer, scaled(BINDS), measured)
+    await rebind_and_judge(viewer, "chromium", scaled(BINDS), measured)
     codecs = await viewer.page.evaluate(
         "room.getStats().then((it) => [...it.values()].map((one) => one.mimeType ?? ''))"
     )
@@ -53,6 +54,7 @@ async def test_rebinding_in_chromium(
     await assert_lip_sync(viewer, measured)
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.browser("chromium", "firefox")
 async def test_rebinding_in_firefox(
     join: Join,
@@ -66,12 +68,14 @@ async def test_rebinding_in_firefox(
         await join(name, **capture)
     viewer = await CallPage.join(await firefox_browser.new_page(), server.url, room, "Dora", **WATCH)
     try:
-        await rebind_and_judge(viewer, scaled(BINDS), measured)
+        await rebind_and_judge(viewer, "firefox", scaled(BINDS), measured)
     finally:
         await viewer.close()
 
 
-async def rebind_and_judge(viewer: CallPage, binds: int, measured: Callable[[str, float, str], None]) -> None:
+async def rebind_and_judge(
+    viewer: CallPage, browser: str, binds: int, measured: Callable[[str, float, str], None]
+) -> None:
     for name, capture in PUBLISHERS.items():
         await viewer.sees(name, int(capture["width"]))
     slot = await viewer.page.evaluate("probe.publication('Ada').slot.mid")
@@ -90,7 +94,7 @@ async def rebind_and_judge(viewer: CallPage, binds: int, measured: Callable[[str
     rebound = difference(before, last)
     lasted = time.monotonic() - started
     frames = await viewer.page.evaluate("witness.frames")
-    await viewer.keep_screenshot(f"rebound-{binds}-times")
+    await viewer.keep_screenshot(f"rebound-in-{browser}")
 
     before = await pair_totals(viewer, slot, voice)
     await asyncio.sleep(min(lasted, CONTROL_S))

@@ -215,7 +215,7 @@ def test_what_does_not_fit_a_datagram_is_counted() -> None:
     publisher, receiver = driver.connect("p"), driver.connect("r")
     driver.bind(driver.video_slot(receiver), driver.video_track(publisher))
     stream = Vp8Stream(5, 96, identify=True)
-    key = stream.key(size=1_432)
+    key = stream.frame(key=True, size=1_432)
     publisher.send(*key, *stream.frame(size=1_433))
     driver.pump()
     sizes = [len(delivery.data) + 16 for delivery in receiver.rtp_deliveries]

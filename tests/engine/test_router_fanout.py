@@ -10,6 +10,7 @@ import pytest
 from sfu.engine.drops import DropReason
 from tests.engine.media import OpusStream, Vp8Stream, bodies
 from tests.engine.router_driver import Driver, Peer
+from tests.simulation.rtcp_packets import build_nack
 
 QUANTUM = 64
 PENDING = 512
@@ -147,6 +148,20 @@ def test_a_full_batch_does_not_lose_its_place() -> None:
     assert hall.driver.all_drops() == {}
 
 
+def test_a_long_keyframe_starts_receivers_that_are_served_late() -> None:
+    """All of it, and more, is there before fan-out reaches the last receiver: it may still begin with it."""
+    hall = Hall(30, audio=False)
+    sent = hall.video.key(100)
+    hall.publisher.send(*sent)
+    hall.slice(QUANTUM)
+    for _ in range(40):
+        sent += hall.video.frame(2)
+        hall.publisher.send(*sent[-2:])
+    hall.driver.pump(QUANTUM)
+    assert all(bodies(peer.rtp) == bodies(sent) for peer in hall.receivers)
+    assert hall.driver.all_drops() == {}
+
+
 def test_too_much_for_the_queue_is_counted_and_asked_for() -> None:
     hall = Hall(1, audio=False)
     packets = hall.video.key(PENDING + 40)
@@ -159,8 +174,6 @@ def test_too_much_for_the_queue_is_counted_and_asked_for() -> None:
     hall.driver.pump()
     [got] = hall.receivers[0].take_rtp()
     assert bodies([got]) == bodies([after])
-    from tests.simulation.rtcp_packets import build_nack
-
     hall.receivers[0].send_rtcp(build_nack(1, 0x1000, [got.sequence - n for n in range(40, 0, -1)]))
     hall.driver.pump()
     assert bodies(hall.receivers[0].take_rtp()) == bodies(packets[PENDING:])
@@ -195,6 +208,8 @@ def test_a_stream_that_is_replaced_before_fan_out_is_counted() -> None:
 
 def test_receivers_that_leave_and_join_between_slices() -> None:
     hall = Hall(20)
+    newcomer = hall.driver.connect("late")
+    slot = hall.driver.video_slot(newcomer)
     frame = hall.video.key(10)
     hall.publisher.send(*frame)
     hall.slice(1)
@@ -202,7 +217,7 @@ def test_receivers_that_leave_and_join_between_slices() -> None:
     for peer in (hall.receivers[0], hall.receivers[1], hall.receivers[19]):
         hall.driver.commands.remove_transport(peer.handle)
     hall.driver.flush()
-    newcomer = hall.join()
+    hall.driver.bind(slot, hall.video_track)
     hall.driver.pump(1)
     assert len(newcomer.rtp) == 10, "it joined before the job was done"
     assert all(len(peer.rtp) == 10 for peer in hall.receivers[2:19])

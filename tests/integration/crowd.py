@@ -136,10 +136,9 @@ class Crowd:
         await self.enter(bot.spec.identity)
 
     async def _wish_for_layers(self) -> None:
-        bot = self._somebody()
-        publication = self._publication(bot, "video")
-        limits = {"max_spatial": self._random.choice((0, 1, 2)), "max_temporal": self._random.choice((0, 1, 2))}
-        await bot.set_wish(publication, **limits)
+        for bot in self._some():
+            limits = {"max_spatial": self._random.choice((0, 1, 2)), "max_temporal": self._random.choice((0, 1, 2))}
+            await bot.set_wish(self._publication(bot, "video"), **limits)
 
     async def _wish_for_slot(self) -> None:
         bot = self._somebody()
@@ -156,7 +155,7 @@ class Crowd:
         self._somebody().publisher.set_active_layers(self._random.sample(layers, self._random.randint(1, len(layers))))
 
     async def _speak(self) -> None:
-        for bot in self._random.sample(self.inside, len(self.inside) // 2):
+        for bot in self._some():
             bot.publisher.audio = AudioSpec(level=self._random.choice(LEVELS))
 
     async def _mute(self) -> None:
@@ -166,6 +165,9 @@ class Crowd:
 
     def _somebody(self) -> WatchedBot:
         return self._random.choice(self.inside)
+
+    def _some(self) -> list[WatchedBot]:
+        return self._random.sample(self.inside, len(self.inside) // 2)
 
     def _publication(self, bot: WatchedBot, kind: str) -> str:
         return self._random.choice([one.id for one in bot.roster.publications.values() if one.kind == kind])

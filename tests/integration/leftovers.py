@@ -19,9 +19,8 @@ def census() -> Counter[str]:
     alive: Counter[str] = Counter()
     for one in gc.get_objects():
         kind = type(one)
-        module = kind.__module__
-        if isinstance(module, str) and module.startswith(OURS):
-            alive[f"object {module}.{kind.__qualname__}"] += 1
+        if str(kind.__module__).startswith(OURS):
+            alive[f"object {kind.__module__}.{kind.__qualname__}"] += 1
     alive.update(f"task {task.get_name()}" for task in asyncio.all_tasks())
     alive.update(f"thread {thread.name}" for thread in threading.enumerate())
     if OPEN_FILES.exists():

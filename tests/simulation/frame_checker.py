@@ -84,7 +84,7 @@ class FrameChecker:
         if payload_format is None:
             return
         if not packet.payload and packet.padding:
-            self._padding(packet)
+            self._padding(packet, late=late)
             return
         csrc = packet.csrcs[0] if packet.csrcs else 0
         if payload_format.is_audio:
@@ -100,10 +100,14 @@ class FrameChecker:
         for rule, detail in breaches:
             self._breach(rule, detail)
 
-    def _padding(self, packet: RtpPacket) -> None:
+    def _padding(self, packet: RtpPacket, *, late: bool) -> None:
         self._report.padding_packets += 1
-        if self._open:
+        if self._open and not self._lost:
             self._breach(Rule.PADDING_IN_FRAME, f"timestamp {packet.timestamp}")
+        elif late:
+            # In the place of a packet that came when what is behind it was sent, and was not for this receiver: to the
+            # codec it is one that was lost.
+            self.lose()
         elif self._timestamp is not None and packet.timestamp != self._timestamp:
             self._breach(Rule.PADDING_TIMESTAMP, f"{packet.timestamp}, last frame {self._timestamp}")
 

@@ -17,6 +17,7 @@ class Snapshot(TypedDict):
     inherent_loss: float
     state: int
     basis: int
+    rate_state: int
     application_limited: bool
     probes: int
     probe_results: int

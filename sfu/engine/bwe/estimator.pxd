@@ -51,6 +51,7 @@ cdef struct EstimatorSnapshot:
     double inherent_loss        # share that the loss-based part holds for the link's own
     uint8_t state               # CongestionState
     uint8_t basis               # EstimateBasis
+    uint8_t rate_state          # RateControlState
     bint application_limited
     uint32_t probes             # plans handed out so far
     uint32_t probe_results      # of them, measured
@@ -62,7 +63,8 @@ cdef struct OneWayDelay:        # the shortest of two windows is taken for the e
     int64_t shortest_us         # in this window
     int64_t before_us           # in the one before
     int64_t window_us           # its begin
-    int64_t queue_us            # the latest, above the shortest
+    int64_t empty_us            # the shortest of both
+    int64_t queue_us            # the latest, above it
 
 
 cdef struct Estimator:          # opaque to its users; estimator_size() bytes

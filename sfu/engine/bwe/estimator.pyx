@@ -65,17 +65,19 @@ from sfu.engine.bwe.probes cimport (
     probes_take,
 )
 from sfu.engine.bwe.rate_control cimport (
+    RateInput,
     rate_control_init,
     rate_control_may_reduce,
     rate_control_set,
     rate_control_take_outgrown,
+    rate_control_take_shifted,
     rate_control_update,
 )
 from sfu.engine.bwe.throughput cimport (
     throughput_bps,
+    throughput_busy_bps,
     throughput_init,
     throughput_packet,
-    throughput_recent_bps,
     throughput_trim,
 )
 from sfu.engine.bwe.trendline cimport (
@@ -102,8 +104,6 @@ cdef enum:
 # goog_cc_network_control.cc: a probe's result does not lower the rate further than to this share of what arrives
 cdef double PROBE_FLOOR = 0.85
 cdef double RTT_WEIGHT = 0.125      # RFC 6298
-# Own: when what arrives has fallen below this share of the mean of the last second, the newest counts.
-cdef double COLLAPSE = 0.75
 
 
 cdef Estimator *estimator_open() noexcept nogil:
@@ -138,6 +138,7 @@ cdef void estimator_init(Estimator *e, const EstimatorParameters *parameters, in
     fallback_init(&e.fallback, e.p.start_bps)
     e.delay.known = False
     e.delay.queue_us = 0
+    e.delay.empty_us = 0
     e.now_us = now_us
     e.ticked_us = now_us
     e.sent_us = INT64_MIN
@@ -191,7 +192,7 @@ cdef int64_t clock_shift_us(Estimator *e, int32_t reference_time) noexcept nogil
 
 
 cdef uint32_t take_packets(Estimator *e, const TransportCcHeader *header, const int64_t *arrival_us, uint32_t count,
-                           uint16_t *received) noexcept nogil:
+                           uint16_t *received, bint *lost) noexcept nogil:
     """Books what is lost and what was received; returns how many of these there are for the first time."""
     cdef uint32_t i, n = 0
     cdef int64_t extended
@@ -209,6 +210,7 @@ cdef uint32_t take_packets(Estimator *e, const TransportCcHeader *header, const 
             if packet.state == PACKET_FLYING:
                 packet.state = PACKET_LOST
                 packet.observation = observation
+                lost[0] = True
                 loss_packet(&e.loss, packet.sent_us, packet.size, False)
             continue
         if packet.state == PACKET_LOST and packet.observation == observation:
@@ -261,7 +263,8 @@ cdef void measure_queue(OneWayDelay *d, int64_t delay_us, int64_t now_us) noexce
         d.shortest_us = delay_us
         d.window_us = now_us
     d.shortest_us = min(d.shortest_us, delay_us)
-    d.queue_us = delay_us - min(d.shortest_us, d.before_us)
+    d.empty_us = min(d.shortest_us, d.before_us)
+    d.queue_us = delay_us - d.empty_us
 
 
 cdef bint follow_delays(Estimator *e, const TransportCcHeader *header, const int64_t *arrival_us, int64_t shift_us,
@@ -294,26 +297,33 @@ cdef bint follow_delays(Estimator *e, const TransportCcHeader *header, const int
     return recovered
 
 
-cdef void follow_rate(Estimator *e, double throughput, int64_t now_us) noexcept nogil:
+cdef void follow_rate(Estimator *e, double throughput, int64_t newest_sent_us, bint lost,
+                      int64_t now_us) noexcept nogil:
     """The delay-based rate after a feedback."""
-    cdef double probe_bps = probe_results_take(&e.results), recent_bps
+    cdef double probe_bps = probe_results_take(&e.results)
+    cdef RateInput heard
     if probe_bps >= 0:
         e.probed_bps = probe_bps
         if throughput >= 0:
             probe_bps = max(probe_bps, min(e.delay_target_bps, PROBE_FLOOR * throughput))
-    if e.trendline.usage == USAGE_OVERUSING:
-        recent_bps = throughput_recent_bps(&e.throughput, &e.p.throughput)
-        if 0 <= recent_bps < COLLAPSE * throughput:
-            throughput = recent_bps
-        if throughput < 0:
-            if rate_control_may_reduce(&e.rate, e.rate.rate_bps / 2 - 1, now_us):
-                rate_control_set(&e.rate, e.rate.rate_bps / 2, now_us)
-        elif rate_control_may_reduce(&e.rate, throughput, now_us):
-            rate_control_update(&e.rate, &e.p.rate, USAGE_OVERUSING, throughput, e.delay.queue_us, now_us)
-    elif probe_bps >= 0:
+    if e.trendline.usage == USAGE_OVERUSING and throughput < 0:
+        if rate_control_may_reduce(&e.rate, e.rate.rate_bps / 2 - 1, now_us):
+            rate_control_set(&e.rate, e.rate.rate_bps / 2, now_us)
+    elif e.trendline.usage != USAGE_OVERUSING and probe_bps >= 0:
         rate_control_set(&e.rate, probe_bps, now_us)
     else:
-        rate_control_update(&e.rate, &e.p.rate, e.trendline.usage, throughput, e.delay.queue_us, now_us)
+        heard.usage = e.trendline.usage
+        heard.throughput_bps = throughput
+        heard.busy_bps = throughput_busy_bps(
+            &e.throughput, &e.p.throughput,
+            e.delay.empty_us + max(e.p.throughput.busy_delay_us, e.delay.queue_us // 4))
+        heard.queue_us = e.delay.queue_us
+        heard.newest_sent_us = newest_sent_us
+        heard.lost = lost
+        heard.now_us = now_us
+        rate_control_update(&e.rate, &e.p.rate, &heard)
+    if rate_control_take_shifted(&e.rate):
+        e.delay.known = False
     e.delay_target_bps = e.rate.rate_bps
 
 
@@ -370,10 +380,11 @@ cdef void estimator_feedback(Estimator *e, const TransportCcHeader *header, cons
     cdef uint16_t order[FEEDBACK_MAX]
     cdef uint32_t n
     cdef int64_t shift_us
-    cdef bint recovered = False
+    cdef bint recovered = False, lost = False
     cdef double throughput
+    cdef int64_t newest_sent_us
     shift_us = clock_shift_us(e, header.reference_time)
-    n = take_packets(e, header, arrival_us, min(count, <uint32_t>FEEDBACK_MAX), order)
+    n = take_packets(e, header, arrival_us, min(count, <uint32_t>FEEDBACK_MAX), order, &lost)
     if n:
         if e.heard_us == INT64_MIN or now_us - e.heard_us > STREAM_TIMEOUT_US:
             inter_arrival_init(&e.inter_arrival)
@@ -384,7 +395,8 @@ cdef void estimator_feedback(Estimator *e, const TransportCcHeader *header, cons
         throughput = throughput_bps(&e.throughput, &e.p.throughput)
         if throughput >= 0:
             loss_set_acknowledged(&e.loss, throughput)
-        follow_rate(e, throughput, now_us)
+        newest_sent_us = named(e, header, order[n - 1]).sent_us
+        follow_rate(e, throughput, newest_sent_us, lost, now_us)
     if not e.feedback:
         return
     loss_update(&e.loss, e.rate.rate_bps, e.alr.started_us != INT64_MIN)
@@ -476,6 +488,7 @@ cdef void estimator_snapshot(const Estimator *e, EstimatorSnapshot *out) noexcep
     out.inherent_loss = e.loss.best.inherent_loss
     out.state = estimator_state(e)
     out.basis = e.basis
+    out.rate_state = e.rate.state
     out.application_limited = e.alr.started_us != INT64_MIN
     out.probes = <uint32_t>e.probes.next_cluster
     out.probe_results = e.results.measured

@@ -35,6 +35,11 @@ cdef struct RateControlParameters:
     double drain_us                 # time to drain the queue in, after an overuse; 0 = always `backoff`
     double backoff_gentle           # with drain_us: the least and
     double backoff_hard             # the most that is backed off
+    int64_t drained_us              # a queue this short counts as none
+    int64_t drain_wait_us           # a queue that has not drained by then is another flow's
+    int64_t compete_queue_us        # which is not followed beyond this
+    double compete_increase         # per second
+    double compete_backoff          # at a loss
 
 
 cdef struct ThroughputParameters:
@@ -43,7 +48,10 @@ cdef struct ThroughputParameters:
     uint32_t window_packets_max
     int64_t window_min_us
     int64_t window_max_us
-    int64_t recent_us               # window of the fast estimate, used while overusing
+    int64_t recent_us               # window of the busy throughput
+    int64_t busy_us                 # it needs so much time of queueing,
+    uint32_t busy_packets           # and so many packets
+    int64_t busy_delay_us           # delay above the shortest that counts as queueing
 
 
 cdef struct LossParameters:

@@ -30,9 +30,14 @@ cdef void rate_default(RateControlParameters *p) noexcept nogil:
     p.throughput_margin_bps = 10_000.0
     p.rtt_default_us = 200_000.0
     # own
-    p.drain_us = 0.0
+    p.drain_us = 500_000.0
     p.backoff_gentle = 0.95
     p.backoff_hard = 0.5
+    p.drained_us = 15_000
+    p.drain_wait_us = 1_000_000
+    p.compete_queue_us = 400_000
+    p.compete_increase = 1.15
+    p.compete_backoff = 0.8
 
 
 cdef void throughput_default(ThroughputParameters *p) noexcept nogil:
@@ -43,7 +48,10 @@ cdef void throughput_default(ThroughputParameters *p) noexcept nogil:
     p.window_min_us = 1_000_000
     p.window_max_us = 5_000_000
     # own
-    p.recent_us = 200_000
+    p.recent_us = 500_000
+    p.busy_us = 15_000
+    p.busy_packets = 5
+    p.busy_delay_us = 5_000
 
 
 cdef void loss_default(LossParameters *p) noexcept nogil:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The delay-based rate: additive increase near the known capacity, multiplicative elsewhere, decrease on overuse.
 
-libwebrtc aimd_rate_control and link_capacity_estimator (branch-heads/7204), and a back-off by the length of the queue.
+libwebrtc aimd_rate_control and link_capacity_estimator (branch-heads/7204); with drain_us > 0 a decrease is made to
+drain the queue and no deeper, and a queue that does not drain is held for somebody else's (docs/congestion.md).
 """
 
 from libc.stdint cimport int64_t
@@ -11,8 +12,10 @@ from sfu.engine.bwe.trendline cimport Usage
 
 
 cdef enum RateControlState:
-    RATE_HOLD = 0
+    RATE_HOLD = 0               # until the detector is at rest
     RATE_INCREASE = 1
+    RATE_DRAIN = 2              # below the capacity until the queue is empty, then on with resume_bps
+    RATE_COMPETE = 3            # the queue is another flow's: growth until a loss, as that flow does
 
 
 cdef struct LinkCapacity:       # where overuse was seen lately
@@ -20,27 +23,44 @@ cdef struct LinkCapacity:       # where overuse was seen lately
     double deviation            # normalised variance
 
 
+cdef struct RateInput:
+    Usage usage
+    double throughput_bps       # < 0 = unknown, both
+    double busy_bps             # while the bottleneck was busy
+    int64_t queue_us            # present delay above the shortest
+    int64_t newest_sent_us      # of the packets reported now, the newest
+    bint lost                   # some were lost
+    int64_t now_us
+
+
 cdef struct RateControl:
     RateControlState state
     double rate_bps
     double throughput_bps       # the latest known
-    bint valid                  # rate_bps rests on something
-    int64_t changed_us          # INT64_MIN = never
-    int64_t decreased_us
     double rtt_us
     double min_bps
+    int64_t changed_us          # INT64_MIN = never
+    int64_t decreased_us
+    double resume_bps
+    bint visible                # RATE_DRAIN: packets sent after the decrease have been reported,
+    int64_t visible_us          # since then
+    int64_t visible_queue_us    # with this queue at that time, and since then
+    int64_t queue_low_us        # within these
+    int64_t queue_high_us
+    bint yielding               # RATE_COMPETE: a loss was answered, the queue is to fall first
+    int64_t empty_since_us      # INT64_MIN = there is a queue
     bint capacity_outgrown      # since rate_take_outgrown: the throughput exceeds the known capacity
+    bint delay_shifted          # since rate_take_shifted: the queue neither drains nor moves: it is the path's delay
     LinkCapacity capacity
 
 
 cdef void rate_control_init(RateControl *r, const RateControlParameters *p, double start_bps,
                             double min_bps) noexcept nogil
-# throughput_bps < 0 = unknown; queue_us: how long what waits in the bottleneck's queue takes.
-cdef void rate_control_update(RateControl *r, const RateControlParameters *p, Usage usage, double throughput_bps,
-                              int64_t queue_us, int64_t now_us) noexcept nogil
+cdef void rate_control_update(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil
 cdef void rate_control_set(RateControl *r, double rate_bps, int64_t now_us) noexcept nogil
 # Whether a further decrease is due while the overuse lasts.
 cdef bint rate_control_may_reduce(const RateControl *r, double throughput_bps, int64_t now_us) noexcept nogil
 cdef double rate_control_additive_bps(const RateControl *r) noexcept nogil       # per second
 cdef bint rate_control_take_outgrown(RateControl *r) noexcept nogil
+cdef bint rate_control_take_shifted(RateControl *r) noexcept nogil
 cdef double link_capacity_upper_bps(const LinkCapacity *c) noexcept nogil          # infinity = unknown

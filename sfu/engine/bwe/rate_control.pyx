@@ -15,6 +15,15 @@ cdef double FRAMES_PER_SECOND = 30.0
 cdef double PACKET_BYTES = 1200.0
 cdef double DETECTOR_DELAY_US = 100_000.0
 cdef double ADDITIVE_MIN_BPS = 4000.0
+cdef enum:                              # own
+    SETTLE_US = 50_000                  # after a decrease: what is sent from then on shows its effect
+    CHECK_US = 200_000                  # until then a drain's effect must show
+    FLAT_US = 10_000                    # a queue that moves less while it should drain is none
+    EMPTY_US = 1_000_000                # nobody else is there when the queue is empty for so long
+    YIELD_MAX_US = 2_000_000            # a queue that has not fallen by then does not
+
+cdef double UNDRAINED = 0.8             # a queue that still has this share of its length has not drained
+cdef double OVERLOADED = 0.95           # less than this share of the rate passes: it is our own overload
 cdef double FAR_BELOW = 0.5             # a throughput below this share of the rate: reduce at once
 
 # link_capacity_estimator.cc: weight of a sample, bounds of the normalised variance, width of the known range
@@ -53,12 +62,16 @@ cdef void rate_control_init(RateControl *r, const RateControlParameters *p, doub
     r.state = RATE_HOLD
     r.rate_bps = max(start_bps, min_bps)
     r.throughput_bps = r.rate_bps
-    r.valid = True
-    r.changed_us = INT64_MIN
-    r.decreased_us = INT64_MIN
     r.rtt_us = p.rtt_default_us
     r.min_bps = min_bps
+    r.changed_us = INT64_MIN
+    r.decreased_us = INT64_MIN
+    r.resume_bps = 0.0
+    r.visible = False
+    r.yielding = False
+    r.empty_since_us = INT64_MIN
     r.capacity_outgrown = False
+    r.delay_shifted = False
     r.capacity.estimate_kbps = -1.0
     r.capacity.deviation = DEVIATION_MIN
 
@@ -74,7 +87,7 @@ cdef bint rate_control_may_reduce(const RateControl *r, double throughput_bps, i
     cdef double interval_us = min(max(r.rtt_us, <double>REDUCE_MIN_US), <double>REDUCE_MAX_US)
     if r.changed_us == INT64_MIN or now_us - r.changed_us >= interval_us:
         return True
-    return r.valid and throughput_bps < FAR_BELOW * r.rate_bps
+    return throughput_bps < FAR_BELOW * r.rate_bps
 
 
 cdef bint rate_control_take_outgrown(RateControl *r) noexcept nogil:
@@ -83,22 +96,35 @@ cdef bint rate_control_take_outgrown(RateControl *r) noexcept nogil:
     return outgrown
 
 
-cdef void rate_control_set(RateControl *r, double rate_bps, int64_t now_us) noexcept nogil:
-    cdef double before = r.rate_bps
-    r.valid = True
-    r.rate_bps = max(rate_bps, r.min_bps)
+cdef bint rate_control_take_shifted(RateControl *r) noexcept nogil:
+    cdef bint shifted = r.delay_shifted
+    r.delay_shifted = False
+    return shifted
+
+
+cdef void set_rate(RateControl *r, double rate_bps, int64_t now_us) noexcept nogil:
     r.changed_us = now_us
-    if r.rate_bps < before:
+    if rate_bps < r.rate_bps:
         r.decreased_us = now_us
+    r.rate_bps = max(rate_bps, r.min_bps)
+
+
+cdef void rate_control_set(RateControl *r, double rate_bps, int64_t now_us) noexcept nogil:
+    if r.state == RATE_DRAIN:
+        r.state = RATE_HOLD
+    set_rate(r, rate_bps, now_us)
+
+
+cdef double throughput_limit_bps(const RateControl *r, const RateControlParameters *p) noexcept nogil:
+    """What the receiver has not shown to arrive is not taken for granted."""
+    return p.throughput_factor * r.throughput_bps + p.throughput_margin_bps
 
 
 cdef void increase(RateControl *r, const RateControlParameters *p, int64_t now_us) noexcept nogil:
-    cdef double limit_bps, step_bps, elapsed = 0.0
+    cdef double step_bps, elapsed = 0.0, limit_bps = throughput_limit_bps(r, p)
     if r.throughput_bps > link_capacity_upper_bps(&r.capacity):
         r.capacity.estimate_kbps = -1.0
         r.capacity_outgrown = True
-    # What the receiver has not shown to arrive is not taken for granted.
-    limit_bps = p.throughput_factor * r.throughput_bps + p.throughput_margin_bps
     if r.changed_us != INT64_MIN:
         elapsed = (now_us - r.changed_us) / 1e6
     if r.rate_bps < limit_bps:
@@ -113,42 +139,127 @@ cdef void increase(RateControl *r, const RateControlParameters *p, int64_t now_u
     r.changed_us = now_us
 
 
-cdef double backoff_factor(const RateControlParameters *p, int64_t queue_us) noexcept nogil:
-    """Share of the throughput at which the queue drains in time."""
-    if p.drain_us <= 0:
-        return p.backoff
-    return min(max(1.0 - queue_us / p.drain_us, p.backoff_hard), p.backoff_gentle)
+cdef void note_overuse(RateControl *r, double throughput_bps) noexcept nogil:
+    if throughput_bps < link_capacity_lower_bps(&r.capacity):
+        r.capacity.estimate_kbps = -1.0
+    link_capacity_overuse(&r.capacity, throughput_bps)
 
 
-cdef void decrease(RateControl *r, const RateControlParameters *p, int64_t queue_us, int64_t now_us) noexcept nogil:
-    cdef double factor = backoff_factor(p, queue_us)
-    cdef double rate_bps = factor * r.throughput_bps
+cdef void decrease(RateControl *r, const RateControlParameters *p, int64_t now_us) noexcept nogil:
+    """libwebrtc's: to a share of what arrives."""
+    cdef double rate_bps = p.backoff * r.throughput_bps
     if rate_bps > p.backoff_margin_bps:
         rate_bps -= p.backoff_margin_bps
     if rate_bps > r.rate_bps and r.capacity.estimate_kbps >= 0:
-        rate_bps = factor * r.capacity.estimate_kbps * 1000.0
-    if r.throughput_bps < link_capacity_lower_bps(&r.capacity):
-        r.capacity.estimate_kbps = -1.0
-    link_capacity_overuse(&r.capacity, r.throughput_bps)
-    r.valid = True
-    r.rate_bps = max(min(rate_bps, r.rate_bps), r.min_bps)
+        rate_bps = p.backoff * r.capacity.estimate_kbps * 1000.0
+    note_overuse(r, r.throughput_bps)
+    set_rate(r, min(rate_bps, r.rate_bps), now_us)
     # Nothing is added until the queue has drained.
     r.state = RATE_HOLD
-    r.changed_us = now_us
-    r.decreased_us = now_us
 
 
-cdef void rate_control_update(RateControl *r, const RateControlParameters *p, Usage usage, double throughput_bps,
-                              int64_t queue_us, int64_t now_us) noexcept nogil:
-    if throughput_bps >= 0:
-        r.throughput_bps = throughput_bps
-    if usage == USAGE_OVERUSING:
-        decrease(r, p, queue_us, now_us)
+cdef void begin_drain(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
+    """To where the queue empties within drain_us. What passed a busy bottleneck is its capacity, however much was sent;
+    without any queue the overuse is little more than noise."""
+    cdef double capacity_bps = r.rate_bps
+    if heard.busy_bps >= 0:
+        capacity_bps = min(r.rate_bps, heard.busy_bps)
+    note_overuse(r, capacity_bps)
+    r.resume_bps = p.backoff_gentle * capacity_bps
+    set_rate(r, capacity_bps * min(max(1.0 - heard.queue_us / p.drain_us, p.backoff_hard), p.backoff_gentle),
+             heard.now_us)
+    r.state = RATE_DRAIN
+    r.visible = False
+
+
+cdef void end_drain(RateControl *r, int64_t now_us) noexcept nogil:
+    set_rate(r, max(r.rate_bps, r.resume_bps), now_us)
+    r.state = RATE_HOLD
+
+
+cdef void begin_compete(RateControl *r, int64_t now_us) noexcept nogil:
+    set_rate(r, max(r.rate_bps, r.resume_bps), now_us)
+    r.state = RATE_COMPETE
+    r.yielding = False
+    r.empty_since_us = INT64_MIN
+
+
+cdef void see_queue(RateControl *r, const RateInput *heard) noexcept nogil:
+    r.visible_us = heard.now_us
+    r.visible_queue_us = heard.queue_us
+    r.queue_low_us = heard.queue_us
+    r.queue_high_us = heard.queue_us
+
+
+cdef void drain(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
+    if not r.visible:
+        if heard.newest_sent_us < r.decreased_us + SETTLE_US:
+            return
+        r.visible = True
+        see_queue(r, heard)
+    r.queue_low_us = min(r.queue_low_us, heard.queue_us)
+    r.queue_high_us = max(r.queue_high_us, heard.queue_us)
+    if heard.queue_us <= p.drained_us:
+        end_drain(r, heard.now_us)
+    elif heard.queue_us < UNDRAINED * r.visible_queue_us:
+        see_queue(r, heard)
+    elif heard.now_us - r.visible_us < CHECK_US:
         return
-    if usage == USAGE_UNDERUSING:
+    elif 0 <= heard.busy_bps < OVERLOADED * r.rate_bps:
+        begin_drain(r, p, heard)
+    elif heard.now_us - r.visible_us > p.drain_wait_us:
+        # What we send passes, and yet the queue stays.
+        if r.queue_high_us - r.queue_low_us < FLAT_US:
+            r.delay_shifted = True
+            end_drain(r, heard.now_us)
+        else:
+            begin_compete(r, heard.now_us)
+
+
+cdef void compete(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
+    cdef double elapsed = (heard.now_us - r.changed_us) / 1e6
+    if heard.queue_us > p.drained_us:
+        r.empty_since_us = INT64_MIN
+    elif r.empty_since_us == INT64_MIN:
+        r.empty_since_us = heard.now_us
+    elif heard.now_us - r.empty_since_us > EMPTY_US:
         r.state = RATE_HOLD
-    elif r.state == RATE_HOLD:
-        r.changed_us = now_us
-        r.state = RATE_INCREASE
-    if r.state == RATE_INCREASE:
-        increase(r, p, now_us)
+        return
+    r.queue_low_us = min(r.queue_low_us, heard.queue_us)
+    if r.yielding:
+        r.changed_us = heard.now_us
+        if heard.newest_sent_us < r.decreased_us + SETTLE_US:
+            r.queue_low_us = heard.queue_us
+        elif (heard.queue_us > r.queue_low_us + p.drained_us
+                or heard.now_us - r.decreased_us > YIELD_MAX_US):
+            r.yielding = False
+        return
+    if heard.lost or heard.queue_us > p.compete_queue_us:
+        set_rate(r, p.compete_backoff * r.rate_bps, heard.now_us)
+        r.yielding = True
+        return
+    set_rate(r, max(r.rate_bps, min(r.rate_bps * pow(p.compete_increase, min(elapsed, 1.0)), throughput_limit_bps(r, p))),
+             heard.now_us)
+
+
+cdef void rate_control_update(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
+    if heard.throughput_bps >= 0:
+        r.throughput_bps = heard.throughput_bps
+    if r.state == RATE_DRAIN:
+        drain(r, p, heard)
+    elif r.state == RATE_COMPETE:
+        compete(r, p, heard)
+    elif heard.usage == USAGE_OVERUSING:
+        if not rate_control_may_reduce(r, r.throughput_bps, heard.now_us):
+            return
+        if p.drain_us > 0:
+            begin_drain(r, p, heard)
+        else:
+            decrease(r, p, heard.now_us)
+    elif heard.usage == USAGE_UNDERUSING:
+        r.state = RATE_HOLD
+    else:
+        if r.state == RATE_HOLD:
+            r.changed_us = heard.now_us
+            r.state = RATE_INCREASE
+        increase(r, p, heard.now_us)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What arrives per second, from the packets reported as received: libwebrtc robust_throughput_estimator
-(branch-heads/7204), and a fast variant over the newest packets."""
+(branch-heads/7204), and of the packets that had to queue."""
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 
@@ -24,5 +24,7 @@ cdef void throughput_init(Throughput *t) noexcept nogil
 cdef void throughput_packet(Throughput *t, int64_t sent_us, int64_t arrival_us, uint32_t size) noexcept nogil
 cdef void throughput_trim(Throughput *t, const ThroughputParameters *p) noexcept nogil      # after a feedback's packets
 cdef double throughput_bps(const Throughput *t, const ThroughputParameters *p) noexcept nogil       # -1 = unknown
-# Of the packets that arrived within the last recent_us: what the bottleneck lets through now, if its queue is filled.
-cdef double throughput_recent_bps(const Throughput *t, const ThroughputParameters *p) noexcept nogil
+# What the bottleneck let through while it was busy: of the packets of the last recent_us that were delayed by more than
+# queued_delay_us, sizes over distances of arrival. Tells the capacity also where little is sent; -1 = unknown.
+cdef double throughput_busy_bps(const Throughput *t, const ThroughputParameters *p,
+                                int64_t queued_delay_us) noexcept nogil

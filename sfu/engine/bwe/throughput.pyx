@@ -94,17 +94,23 @@ cdef double throughput_bps(const Throughput *t, const ThroughputParameters *p) n
     return min(received_bps, (sent_bytes - last_sent_size) * 8e6 / sent_span_us)
 
 
-cdef double throughput_recent_bps(const Throughput *t, const ThroughputParameters *p) noexcept nogil:
-    cdef uint32_t i, received_bytes = 0
-    cdef int64_t newest_us, span_us = 0
-    if t.count < p.required_packets:
+cdef double throughput_busy_bps(const Throughput *t, const ThroughputParameters *p,
+                                int64_t queued_delay_us) noexcept nogil:
+    cdef uint32_t i = t.count, packets = 0, busy_bytes = 0
+    cdef int64_t busy_us = 0, newest_us
+    cdef const ReceivedPacket *packet
+    if t.count < 2:
         return -1.0
     newest_us = at(t, t.count - 1).arrival_us
-    i = t.count - 1
-    while i > 0 and newest_us - at(t, i - 1).arrival_us <= p.recent_us:
-        received_bytes += at(t, i).size
+    while i > 1:
         i -= 1
-    span_us = newest_us - at(t, i).arrival_us
-    if t.count - i < p.required_packets // 2 or span_us < p.recent_us // 2:
+        packet = at(t, i)
+        if newest_us - packet.arrival_us > p.recent_us:
+            break
+        if packet.arrival_us - packet.sent_us > queued_delay_us:
+            busy_us += packet.arrival_us - at(t, i - 1).arrival_us
+            busy_bytes += packet.size
+            packets += 1
+    if packets < p.busy_packets or busy_us < p.busy_us:
         return -1.0
-    return received_bytes * 8e6 / max(span_us, <int64_t>INTERVAL_MIN_US)
+    return busy_bytes * 8e6 / busy_us

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the archives that are given away, from a copy of the checkout that holds what git holds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PACKAGES: Final = ("sfu", "signaling")
+
+BUILD_SDIST: Final = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+
+
+def sources() -> list[str]:
+    """What git tracks or would track; in an unpacked archive, what belongs to the packages and their build."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    if listed.returncode == 0:
+        names = filter(None, listed.stdout.split("\0"))
+    else:
+        found = [*ROOT.glob("*"), *(path for package in PACKAGES for path in (ROOT / package).rglob("*"))]
+        generated = {".so", ".pyc"}
+        names = (path.relative_to(ROOT).as_posix() for path in found if path.suffix not in generated)
+    return sorted({name for name in names if (ROOT / name).is_file()})
+
+
+def copy_checkout(target: Path) -> None:
+    for name in sources():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target / name)
+    # Listing the sources translates them; what the checkout has translated already need not be done again.
+    for folder in (ROOT / "build").glob("cython-release-*"):
+        shutil.copytree(folder, target / "build" / folder.name)
+
+
+def build_sdist(checkout: Path, target: Path) -> Path:
+    run(sys.executable, "-c", BUILD_SDIST, str(target), cwd=checkout)
+    (sdist,) = target.glob("*.tar.gz")
+    return sdist
+
+
+def build_wheel(sdist: Path, target: Path) -> Path:
+    """Translates and compiles everything, in a folder of pip's."""
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "-q")
+    run(*pip, "--no-deps", "--no-build-isolation", "--wheel-dir", str(target), str(sdist), cwd=target)
+    (wheel,) = target.glob("*.whl")
+    return wheel
+
+
+def run(*command: str, cwd: Path, **environment: str) -> str:
+    """Its output; what a failing command said is in the error."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=clean_environment() | environment,
+    )
+    assert done.returncode == 0, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}"
+    return done.stdout
+
+
+def clean_environment() -> dict[str, str]:
+    """Nothing in it leads Python to the checkout, or the server to settings, or the compiler to another kind of build."""
+    prefixes = ("SFU_", "PYSFU_", "PYTHON")
+    return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One sdist, one wheel and one environment for all tests of this folder."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.packaging.archives import ROOT, build_sdist, build_wheel, copy_checkout, run
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The wheel in an environment of its own; commands run there stand outside the checkout."""
+
+    python: Path
+    outside: Path
+
+    def evaluate(self, program: str) -> str:
+        return run(str(self.python), "-c", program, cwd=self.outside)
+
+
+@pytest.fixture(scope="session")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    checkout = tmp_path_factory.mktemp("checkout")
+    copy_checkout(checkout)
+    return build_sdist(checkout, tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="session")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(sdist, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    folder = tmp_path_factory.mktemp("installed")
+    python = folder / "venv" / "bin" / "python"
+    run(sys.executable, "-m", "venv", "--without-pip", str(folder / "venv"), cwd=folder)
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python), "install", "-q")
+    run(*pip, "--no-compile", "--no-deps", "--require-hashes", "-r", str(ROOT / "requirements" / "run.txt"), cwd=folder)
+    # With what the wheel itself asks for looked at, and nothing to be had from anywhere: it must be there by now.
+    run(*pip, "--no-compile", "--no-index", str(wheel), cwd=folder, PIP_FIND_LINKS="")
+    outside = folder / "outside"
+    outside.mkdir()
+    return Installed(python, outside)
