@@ -9,6 +9,7 @@ cdef struct Command:
     uint32_t other            # of a second one
     int first
     int second
+    int64_t rate_bps
     void *object              # prepared; the router takes it over, or it is freed
     void *second_object
 

@@ -9,6 +9,7 @@ import secrets
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
+from sfu.engine.bwe.estimator cimport estimator_request_probe, estimator_set_wanted
 from sfu.engine.demux cimport UFRAG_SIZE
 from sfu.engine.objects cimport (
     free_forwarder, free_track, free_transport, link_forwarder, link_layer, link_track, link_transport, remove_forwarder,
@@ -49,6 +50,8 @@ cdef enum CommandKind:
     UNBIND
     SET_TARGET
     REQUEST_KEYFRAME
+    SET_WANTED
+    REQUEST_PROBE
 
 
 class Payload(NamedTuple):
@@ -146,6 +149,7 @@ cdef class Commands:
         command.other = 0
         command.first = 0
         command.second = 0
+        command.rate_bps = 0
         command.object = NULL
         command.second_object = NULL
         self._count += 1
@@ -222,6 +226,16 @@ cdef class Commands:
             (<HandlePool>(self._tracks if kind == "track" else self._forwarders)).release(handle)
         self._transports.release(transport)
         self._append(REMOVE_TRANSPORT, transport)
+
+    def set_wanted(self, transport: int, wanted_bps: int) -> None:
+        """What all that this receiver wishes for adds up to: periodic probes need not go far beyond. 0 = unknown."""
+        self._check(self._transports, transport, "transport")
+        self._append(SET_WANTED, transport).rate_bps = max(0, wanted_bps)
+
+    def request_probe(self, transport: int, target_bps: int) -> None:
+        """Find out whether the receiver's link carries `target_bps` in all, before layers are added."""
+        self._check(self._transports, transport, "transport")
+        self._append(REQUEST_PROBE, transport).rate_bps = max(0, target_bps)
 
     # -- tracks
 
@@ -423,6 +437,11 @@ cdef void apply_one(RouterState *s, Command *c, int64_t now_us) noexcept nogil:
             (<Outgoing *>c.object).path = t.paths[t.selected].path
             queue_outgoing(s, <Outgoing *>c.object)
             c.object = NULL
+        elif c.kind == SET_WANTED and t.congestion != NULL:
+            estimator_set_wanted(t.congestion.estimator, c.rate_bps, now_us)
+        elif c.kind == REQUEST_PROBE and t.congestion != NULL:
+            estimator_request_probe(t.congestion.estimator, c.rate_bps, now_us)
+            wake_transport(s, t, now_us)
         elif c.kind == REMOVE_TRANSPORT:
             remove_transport(s, t)
 
@@ -464,7 +483,7 @@ cdef void apply_forwarder(RouterState *s, Command *c, int64_t now_us) noexcept n
     cdef Forwarder *f
     if c.kind == ADD_FORWARDER:
         t = transport_of(s, c.other)
-        if t != NULL and link_forwarder(s, t, <Forwarder *>c.object) == 0:
+        if t != NULL and link_forwarder(s, t, <Forwarder *>c.object, now_us) == 0:
             c.object = NULL
         return
     f = forwarder_of(s, c.handle)

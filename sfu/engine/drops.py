@@ -67,3 +67,5 @@ class DropReason(IntEnum):
     """Its stream ended, or its history was used up, before fan-out came to this receiver."""
     ALREADY_SENT = 29
     """This receiver has it: it was asked for before fan-out came to offer it."""
+    PACER_FULL = 30
+    """More waits for the receiver's link than its pacer holds."""

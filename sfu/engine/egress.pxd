@@ -9,7 +9,6 @@ cdef void egress_close(Egress *egress) noexcept nogil
 cdef bint egress_has_room(const Egress *egress, uint32_t packets) noexcept nogil
 cdef uint8_t *egress_buffer(RouterState *s) noexcept nogil      # NULL (and counted) = full
 cdef void egress_commit(RouterState *s, Transport *t, const Path *path, uint32_t size) noexcept nogil
-cdef bint egress_rtp(RouterState *s, Transport *t, uint8_t *packet, uint32_t size) noexcept nogil
 cdef bint egress_rtcp(RouterState *s, Transport *t, uint8_t *packet, uint32_t size) noexcept nogil
 cdef const Path *selected_path(const Transport *t) noexcept nogil
 cdef bint transport_ready(const Transport *t) noexcept nogil

@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from sfu.engine.address cimport EgressPacket, Path
 from sfu.engine.drops cimport DROP_EGRESS_FULL, DROP_PROTECT_FAILED
-from sfu.engine.srtp cimport SRTP_OK, srtcp_protect, srtp_protect
+from sfu.engine.srtp cimport SRTP_OK, srtcp_protect
 from sfu.engine.tables cimport EGRESS_BUFFER, EGRESS_CAPACITY, Egress, RouterState, Transport
 
 
@@ -55,17 +55,8 @@ cdef bint transport_ready(const Transport *t) noexcept nogil:
     return t.send_srtp != NULL and t.selected >= 0 and not t.expired
 
 
-cdef bint egress_rtp(RouterState *s, Transport *t, uint8_t *packet, uint32_t size) noexcept nogil:
-    """Protect and queue the packet that lies in the current egress buffer."""
-    if srtp_protect(t.send_srtp, packet, &size) != SRTP_OK:
-        s.drops[DROP_PROTECT_FAILED] += 1
-        return False
-    egress_commit(s, t, selected_path(t), size)
-    return True
-
-
 cdef bint egress_rtcp(RouterState *s, Transport *t, uint8_t *packet, uint32_t size) noexcept nogil:
-    """Like egress_rtp, for a compound RTCP packet."""
+    """Protect and queue the compound RTCP packet that lies in the current egress buffer."""
     if srtcp_protect(t.send_srtp, packet, &size) != SRTP_OK:
         s.drops[DROP_PROTECT_FAILED] += 1
         return False

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Events on their way to Python: copied under the lock without the GIL, made into objects with the GIL without the lock."""
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from sfu.engine.address cimport Path
 from sfu.engine.tables cimport PendingDtls, RouterState
 
@@ -9,6 +9,7 @@ cdef struct RawEvent:
     uint32_t handle
     int32_t first
     uint32_t second
+    int64_t rate_bps
     Path path
 
 cdef struct EventBatch:

@@ -6,17 +6,19 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 from sfu.engine.tables cimport (
-    DTLS_RING, EVENT_EXPIRED, EVENT_LAYER, EVENT_LAYERS, EVENT_PATH, EVENT_STARTED, MAX_LAYERS, Forwarder, PendingDtls, RouterState,
+    DTLS_RING, EVENT_ESTIMATE, EVENT_EXPIRED, EVENT_LAYER, EVENT_LAYERS, EVENT_PATH, EVENT_STARTED, MAX_LAYERS, Forwarder, PendingDtls, RouterState,
     Source, Track, Transport, forwarder_of, track_of, transport_of,
 )
 
 from sfu.engine.events import (
-    DtlsDatagram, ForwarderLayer, ForwarderStarted, TrackLayers, TransportExpired, TransportPath,
+    DtlsDatagram, ForwarderLayer, ForwarderStarted, TrackLayers, TransportEstimate, TransportExpired,
+    TransportPath,
 )
 
 cdef enum RawKind:
     RAW_PATH
     RAW_EXPIRED
+    RAW_ESTIMATE
     RAW_LAYERS
     RAW_STARTED
     RAW_LAYER
@@ -54,7 +56,7 @@ cdef int collect_events(RouterState *s, EventBatch *batch) noexcept nogil:
     """Move everything that waits into `batch` (emptied before). 0, or -1 without memory: then all of it still waits."""
     batch.count = 0
     batch.dtls_count = 0
-    if reserve(batch, 2 * (s.transport_events.count + s.forwarder_events.count) + s.track_events.count, s.dtls_count):
+    if reserve(batch, 3 * s.transport_events.count + 2 * s.forwarder_events.count + s.track_events.count, s.dtls_count):
         return -1
     collect_transports(s, batch)
     collect_tracks(s, batch)
@@ -81,6 +83,8 @@ cdef void collect_transports(RouterState *s, EventBatch *batch) noexcept nogil:
             add(batch, RAW_PATH, t.handle, t.nominated, 0).path = t.paths[t.selected].path
         if bits & EVENT_EXPIRED and t.expired:
             add(batch, RAW_EXPIRED, t.handle, 0, 0)
+        if bits & EVENT_ESTIMATE and t.congestion != NULL:
+            add(batch, RAW_ESTIMATE, t.handle, t.congestion.told_state, 0).rate_bps = t.congestion.told_bps
     s.transport_events.count = 0
 
 
@@ -147,6 +151,8 @@ cdef list events_of(const EventBatch *batch):
                                         address_text(e.path.local_ip)))
         elif e.kind == RAW_EXPIRED:
             events.append(TransportExpired(e.handle))
+        elif e.kind == RAW_ESTIMATE:
+            events.append(TransportEstimate(e.handle, e.rate_bps, e.first))
         elif e.kind == RAW_LAYERS:
             events.append(TrackLayers(e.handle, e.second))
         elif e.kind == RAW_STARTED:

@@ -30,6 +30,16 @@ class TransportExpired:
 
 
 @dataclass(frozen=True, slots=True)
+class TransportEstimate:
+    """What the receiver's link is estimated to carry; told when it changes by more than 5 %, or its state does."""
+
+    transport: int
+    rate_bps: int
+    state: int
+    """0 normal, 1 a queue is building, 2 lowered just now (sfu.engine.bwe)."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrackLayers:
     """Which layers of a track currently send: bit 0 is the lowest."""
 
@@ -55,4 +65,12 @@ class ForwarderLayer:
     temporal: int
 
 
-Event = TransportPath | DtlsDatagram | TransportExpired | TrackLayers | ForwarderStarted | ForwarderLayer
+Event = (
+    TransportPath
+    | DtlsDatagram
+    | TransportExpired
+    | TransportEstimate
+    | TrackLayers
+    | ForwarderStarted
+    | ForwarderLayer
+)

@@ -3,12 +3,15 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from sfu.engine cimport drops
 from sfu.engine.clock_map cimport ntp_to_us, publisher_clock_report, timestamp_map_report, us_to_ntp
+from sfu.engine.bwe.estimator cimport estimator_remb, estimator_report
+from sfu.engine.congestion cimport congestion_feedback
 from sfu.engine.forwarder cimport flowing_source, forwarder_nack
 from sfu.engine.source cimport source_want_keyframe
 from sfu.engine.srtp cimport SRTP_BAD_AUTH, SRTP_OK, SRTP_REPLAYED, srtcp_unprotect
 from sfu.engine.tables cimport EVENT_LAYERS, Forwarder, RouterState, Source, Track, Transport, note_track
 from sfu.wire.rtcp cimport (
-    PSFB_APPLICATION, PSFB_FIR, PSFB_PLI, RTCP_BYE, RTCP_PSFB, RTCP_RR, RTCP_RTPFB, RTCP_SR, RTPFB_NACK, ReportBlock,
+    PSFB_APPLICATION, PSFB_FIR, PSFB_PLI, RTCP_BYE, RTCP_PSFB, RTCP_RR, RTCP_RTPFB, RTCP_SR, RTPFB_NACK, RTPFB_TRANSPORT_CC,
+    ReportBlock,
     RtcpHeader, SenderReport, rtcp_bye_ssrc, rtcp_feedback_ssrcs, rtcp_fir_entry, rtcp_nack_sequences, rtcp_next, rtcp_remb,
     rtcp_report_block, rtcp_sender_report,
 )
@@ -55,6 +58,8 @@ cdef void receive_packet(RouterState *s, Transport *t, const uint8_t *packet, co
         receive_report_blocks(s, t, packet, header, now_us)
     elif header.packet_type == RTCP_RTPFB and header.count == RTPFB_NACK:
         receive_nack(s, t, packet, header.size, now_us)
+    elif header.packet_type == RTCP_RTPFB and header.count == RTPFB_TRANSPORT_CC:
+        congestion_feedback(s, t, packet, header.size, now_us)
     elif header.packet_type == RTCP_PSFB:
         receive_payload_feedback(s, t, packet, header, now_us)
     elif header.packet_type == RTCP_BYE:
@@ -103,6 +108,8 @@ cdef void receive_report_blocks(RouterState *s, Transport *t, const uint8_t *pac
     cdef Forwarder *f
     cdef uint32_t i, now_middle, rtt
     cdef int64_t rtt_us
+    cdef double lost = 0
+    cdef double weight = 0
     for i in range(header.count):
         if rtcp_report_block(packet, header.size, i, &block):
             return
@@ -111,6 +118,8 @@ cdef void receive_report_blocks(RouterState *s, Transport *t, const uint8_t *pac
             continue
         f.fraction_lost = block.fraction_lost
         f.remote_jitter = block.jitter
+        weight += f.rate.rate_bps + 1.0
+        lost += (f.rate.rate_bps + 1.0) * block.fraction_lost / 256.0
         if block.last_sr == 0:
             continue
         now_middle = <uint32_t>(us_to_ntp(now_us + s.wall_offset_us) >> 16)
@@ -118,6 +127,8 @@ cdef void receive_report_blocks(RouterState *s, Transport *t, const uint8_t *pac
         rtt_us = <int64_t>rtt * 1_000_000 // 65536
         if rtt_us < MAX_RTT_US:
             t.rtt_us = rtt_us if t.rtt_us < 0 else (t.rtt_us * 7 + rtt_us) // 8
+    if t.congestion != NULL and weight > 0:
+        estimator_report(t.congestion.estimator, lost / weight, t.rtt_us, now_us)
 
 
 cdef void receive_nack(RouterState *s, Transport *t, const uint8_t *packet, uint32_t size, int64_t now_us) noexcept nogil:
@@ -149,6 +160,8 @@ cdef void receive_payload_feedback(RouterState *s, Transport *t, const uint8_t *
             index += 1
     elif header.count == PSFB_APPLICATION and rtcp_remb(packet, header.size, &bitrate) == 0:
         t.remb_bps = bitrate
+        if t.congestion != NULL:
+            estimator_remb(t.congestion.estimator, <int64_t>bitrate, now_us)
 
 
 cdef void keyframe_request(RouterState *s, Forwarder *f, int64_t now_us) noexcept nogil:

@@ -9,7 +9,8 @@ from sfu.engine cimport drops
 from sfu.engine.clock_map cimport timestamp_map_server_us
 from sfu.engine.codecs cimport CODEC_VP9
 from sfu.engine.dependencies cimport Dependencies, dependencies_frame
-from sfu.engine.egress cimport egress_buffer, egress_rtp, transport_ready
+from sfu.engine.congestion cimport congestion_send
+from sfu.engine.egress cimport egress_buffer, transport_ready
 from sfu.engine.history cimport (
     DEPENDENCY_UNKNOWN, FRAME_END, FRAME_START, PACKET_LATE, PACKET_PADDING, Packet, frame_newer, history_get,
 )
@@ -25,6 +26,7 @@ from sfu.engine.selector cimport (
     Selection, Stream, frame_in_target, note_dropped, select_dependency, select_frame,
 )
 from sfu.engine.source cimport source_want_keyframe
+from sfu.engine.srtp cimport SRTP_OK, srtp_protect
 from sfu.engine.tables cimport (
     EVENT_LAYER, EVENT_STARTED, MAX_LAYERS, SENT_LOG, Binding, Forwarder, PayloadMapping, RouterState, SentPacket, Source,
     Track, note_forwarder, track_of, wake_transport,
@@ -381,7 +383,7 @@ cdef int send_packet(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     size = write_packet(f, source, packet, &entry, buffer, False)
     if size == 0:
         return drops.DROP_TOO_LARGE
-    if not egress_rtp(s, f.transport, buffer, size):
+    if not protect_and_send(s, f, buffer, size, f.video):
         return -1        # counted there
     if f.sent != NULL:
         logged = &f.sent[out & (SENT_LOG - 1)]
@@ -389,6 +391,14 @@ cdef int send_packet(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     note_sent(f, packet, &entry, now_us)
     s.media_forwarded += 1
     return -1
+
+
+cdef bint protect_and_send(RouterState *s, Forwarder *f, uint8_t *packet, uint32_t size, bint paced) noexcept nogil:
+    """The packet that lies in the current egress buffer. False: it is dropped, and counted."""
+    if srtp_protect(f.transport.send_srtp, packet, &size) != SRTP_OK:
+        s.drops[drops.DROP_PROTECT_FAILED] += 1
+        return False
+    return congestion_send(s, f.transport, packet, size, paced)
 
 
 cdef uint32_t forwarded_targets(const Forwarder *f, const Source *source) noexcept nogil:
@@ -460,7 +470,7 @@ cdef void fill_hole(RouterState *s, Forwarder *f, int64_t out, int64_t now_us) n
     at = write_header(f, entry, buffer, 1)
     buffer[0] |= 0x20
     buffer[at] = 1           # one octet of padding, which counts itself (RFC 3550 §5.1)
-    egress_rtp(s, f.transport, buffer, at + 1)
+    protect_and_send(s, f, buffer, at + 1, True)
 
 
 cdef void forwarder_nack(RouterState *s, Forwarder *f, uint16_t sequence, int64_t now_us) noexcept nogil:
@@ -519,6 +529,6 @@ cdef void resend(RouterState *s, Forwarder *f, Source *source, const Packet *pac
         return
     f.rtx_sequence += 1
     entry.resent_us = now_us
-    if egress_rtp(s, f.transport, buffer, size):
+    if protect_and_send(s, f, buffer, size, False):
         f.resent += 1
         s.resent += 1

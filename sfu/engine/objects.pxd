@@ -6,7 +6,7 @@ from sfu.engine.tables cimport Forwarder, Layer, RouterState, Track, Transport
 cdef int link_transport(RouterState *s, Transport *t, int64_t now_us) noexcept nogil
 cdef int link_track(RouterState *s, Transport *t, Track *track) noexcept nogil
 cdef int link_layer(Track *track, const Layer *layer) noexcept nogil
-cdef int link_forwarder(RouterState *s, Transport *t, Forwarder *f) noexcept nogil
+cdef int link_forwarder(RouterState *s, Transport *t, Forwarder *f, int64_t now_us) noexcept nogil
 cdef void remove_transport(RouterState *s, Transport *t) noexcept nogil
 cdef void remove_track(RouterState *s, Track *track) noexcept nogil
 cdef void remove_forwarder(RouterState *s, Forwarder *f) noexcept nogil

@@ -2,12 +2,14 @@
 """Linking and unlinking of transports, tracks and forwarders; see `objects.pxd`."""
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport free
+from sfu.engine.congestion cimport congestion_close, congestion_open
 from sfu.engine.fanout cimport fanout_forget
 from sfu.engine.source cimport source_close
 from sfu.engine.srtp cimport srtp_close
 from sfu.engine.tables cimport (
     MAX_LAYERS, Forwarder, Layer, RouterState, Track, Transport, address_map_remove, random_u32, table_clear, table_put,
 )
+from sfu.wire.extensions cimport EXT_TRANSPORT_CC
 from sfu.engine.tracks cimport forwarder_stop, forwarder_unbind
 
 cdef enum:
@@ -45,7 +47,11 @@ cdef int link_layer(Track *track, const Layer *layer) noexcept nogil:
     return 0
 
 
-cdef int link_forwarder(RouterState *s, Transport *t, Forwarder *f) noexcept nogil:
+cdef int link_forwarder(RouterState *s, Transport *t, Forwarder *f, int64_t now_us) noexcept nogil:
+    if t.congestion == NULL:
+        t.congestion = congestion_open(now_us)
+    if t.congestion != NULL and f.extension_ids[<int>EXT_TRANSPORT_CC]:
+        t.congestion.numbered = True
     if table_put(&s.forwarders, f.handle, f):
         return -1
     f.transport = t
@@ -73,6 +79,7 @@ cdef void free_transport(Transport *t) noexcept nogil:
     srtp_close(t.receive_srtp)
     srtp_close(t.send_srtp)
     free(t.arrivals)
+    congestion_close(t.congestion)
     free(t)
 
 

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writing outbound packets; see `packet_writer.pxd`."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from sfu.engine.codecs cimport CODEC_VP8, CODEC_VP9
 from sfu.engine.history cimport HAS_AUDIO_LEVEL, HAS_ORIENTATION, Packet, history_data
-from sfu.engine.tables cimport Forwarder, SentPacket, Source
+from sfu.engine.bwe.estimator cimport estimator_next_sequence
+from sfu.engine.tables cimport Congestion, Forwarder, SentPacket, Source
 from sfu.wire.bytes cimport write_u16, write_u32
 from sfu.wire.dependency_descriptor cimport dd_write
 from sfu.wire.extensions cimport (
-    EXT_AUDIO_LEVEL, EXT_DEPENDENCY_DESCRIPTOR, EXT_MID, EXT_VIDEO_ORIENTATION, ExtensionWriter, extensions_add,
+    EXT_AUDIO_LEVEL, EXT_DEPENDENCY_DESCRIPTOR, EXT_MID, EXT_TRANSPORT_CC, EXT_VIDEO_ORIENTATION, ExtensionWriter, extensions_add,
     extensions_begin, extensions_finish,
 )
 from sfu.wire.red cimport red_primary
@@ -21,6 +22,7 @@ cdef enum:
     SRTP_TAG = 16
     MAX_DESCRIPTOR = 255       # bytes: what the two-byte form carries
     MAX_EXTENSIONS = 320
+    PADDING = 224              # bytes of a padding packet, below the 255 that the last octet can say
     ONE_BYTE_MAX = 16          # bytes of one element in the one-byte form
 
 
@@ -94,6 +96,42 @@ cdef uint32_t write_extensions(Forwarder *f, const uint8_t *data, const Packet *
         extensions_add(&writer, f.extension_ids[<int>EXT_AUDIO_LEVEL], &packet.audio_level, 1)
     if packet.flags & HAS_ORIENTATION and f.extension_ids[<int>EXT_VIDEO_ORIENTATION]:
         extensions_add(&writer, f.extension_ids[<int>EXT_VIDEO_ORIENTATION], &packet.orientation, 1)
+    add_transport_sequence(f, &writer)
     if size:
         extensions_add(&writer, f.extension_ids[<int>EXT_DEPENDENCY_DESCRIPTOR], descriptor, <uint8_t>size)
     return extensions_finish(&writer)
+
+
+cdef void add_transport_sequence(Forwarder *f, ExtensionWriter *writer) noexcept nogil:
+    """Number the packet for transport-wide feedback; congestion_send completes it when the packet leaves."""
+    cdef Congestion *c = f.transport.congestion
+    cdef uint8_t number[2]
+    if c == NULL or not f.extension_ids[<int>EXT_TRANSPORT_CC]:
+        return
+    c.transport_sequence = estimator_next_sequence(c.estimator)
+    c.sequenced = True
+    write_u16(number, c.transport_sequence)
+    extensions_add(writer, f.extension_ids[<int>EXT_TRANSPORT_CC], number, 2)
+
+
+cdef uint32_t write_padding(Forwarder *f, uint8_t *out) noexcept nogil:
+    """A packet of padding alone on the retransmission SSRC, as browsers send them for probing (RFC 3550 §5.1)."""
+    cdef ExtensionWriter writer
+    cdef uint32_t at = RTP_FIXED_HEADER_SIZE
+    cdef uint32_t size
+    out[0] = 0xA0
+    out[1] = f.binding.payloads[0].outgoing_rtx
+    write_u16(out + 2, f.rtx_sequence)
+    write_u32(out + 4, f.rewriter.last_out_timestamp)
+    write_u32(out + 8, f.rtx_ssrc)
+    extensions_begin(&writer, out + at, out + at + MAX_EXTENSIONS, False)
+    if f.extension_ids[<int>EXT_MID]:
+        extensions_add(&writer, f.extension_ids[<int>EXT_MID], f.mid, f.mid_size)
+    add_transport_sequence(f, &writer)
+    size = extensions_finish(&writer)
+    if size:
+        out[0] |= 0x10
+        at += size
+    memset(out + at, 0, PADDING)
+    out[at + PADDING - 1] = PADDING
+    return at + PADDING

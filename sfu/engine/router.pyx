@@ -72,12 +72,14 @@ cdef void router_close(RouterState *s) noexcept nogil:
 
 cdef void router_receive(RouterState *s, Datagram *batch, uint32_t count, int64_t now_us) noexcept nogil:
     cdef uint32_t i
+    s.now_us = now_us
     for i in range(count):
         receive_datagram(s, &batch[i], now_us)
 
 
 cdef int64_t router_tick(RouterState *s, int64_t now_us) noexcept nogil:
     """Run the timers that are due. Returns when the next one is."""
+    s.now_us = now_us
     if now_us >= s.next_tick_us:
         s.next_tick_us = INT64_MAX
         s.next_tick_us = run_timers(s, now_us)
@@ -108,6 +110,7 @@ cdef void send_outgoing(RouterState *s) noexcept nogil:
 
 cdef uint32_t router_run(RouterState *s, uint32_t budget, int64_t now_us) noexcept nogil:
     """Send what Python wants sent, then fan out up to `budget` (packet, receiver) pairs; returns how many were done."""
+    s.now_us = now_us
     send_outgoing(s)
     return fanout_run(s, budget, now_us)
 

@@ -13,6 +13,10 @@ cdef struct TransportRow:
     uint64_t bytes_sent
     int64_t rtt_us
     uint64_t remb_bps
+    int64_t estimate_bps
+    int congestion
+    uint64_t paced
+    uint64_t probe_padding
 
 cdef struct LayerRow:
     bint active

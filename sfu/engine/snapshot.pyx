@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
-from sfu.engine.drops cimport DROP_COUNT
+from sfu.engine.bwe.estimator cimport estimator_rate_bps, estimator_state
 from sfu.engine.reception cimport reception_lost
 from sfu.engine.tables cimport MAX_LAYERS, Forwarder, RouterState, Source, Track, Transport
 
@@ -99,6 +99,15 @@ cdef void take_transports(Snapshot *snapshot, const RouterState *s) noexcept nog
         row.bytes_sent = t.bytes_sent
         row.rtt_us = t.rtt_us
         row.remb_bps = t.remb_bps
+        row.estimate_bps = 0
+        row.congestion = 0
+        row.paced = 0
+        row.probe_padding = 0
+        if t.congestion != NULL:
+            row.estimate_bps = estimator_rate_bps(t.congestion.estimator)
+            row.congestion = <int>estimator_state(t.congestion.estimator)
+            row.paced = t.congestion.paced
+            row.probe_padding = t.congestion.probe_padding
 
 
 cdef void take_layer(LayerRow *row, const Source *source) noexcept nogil:
@@ -189,7 +198,8 @@ cdef void take_forwarders(Snapshot *snapshot, const RouterState *s) noexcept nog
 cdef object transport_object(const TransportRow *row):
     return TransportStatistics(
         packets_received=row.packets_received, bytes_received=row.bytes_received, packets_sent=row.packets_sent,
-        bytes_sent=row.bytes_sent, rtt_ms=None if row.rtt_us < 0 else row.rtt_us / 1000.0, remb_bps=row.remb_bps)
+        bytes_sent=row.bytes_sent, rtt_ms=None if row.rtt_us < 0 else row.rtt_us / 1000.0, remb_bps=row.remb_bps,
+        estimate_bps=row.estimate_bps, congestion=row.congestion, paced=row.paced, probe_padding=row.probe_padding)
 
 
 cdef object layer_object(const LayerRow *row):

@@ -14,6 +14,14 @@ class TransportStatistics:
     """Round-trip time from receiver reports; None before the first."""
     remb_bps: int
     """The receiver's last REMB; 0 = none."""
+    estimate_bps: int = 0
+    """What the link to this receiver is estimated to carry; 0 = it receives nothing."""
+    congestion: int = 0
+    """0 normal, 1 a queue is building, 2 the estimate was lowered just now."""
+    paced: int = 0
+    """Packets that had to wait for the pacer."""
+    probe_padding: int = 0
+    """Padding packets sent for bandwidth probes."""
 
 
 @dataclass(frozen=True, slots=True)

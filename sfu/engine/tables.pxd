@@ -6,6 +6,8 @@ names them by handles: index in the low 20 bits, generation above, so that a sta
 """
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from sfu.engine.address cimport EgressPacket, Path
+from sfu.engine.bwe.estimator cimport Estimator
+from sfu.engine.bwe.probes cimport ProbePlan
 from sfu.engine.clock_map cimport PublisherClock, TimestampMap
 from sfu.engine.dependencies cimport Dependencies
 from sfu.engine.history cimport History, Packet
@@ -30,10 +32,13 @@ cdef enum:
     EGRESS_FANOUT = 512       # datagrams of one slice that fan-out may fill
     EGRESS_CAPACITY = 768     # with room for STUN, RTCP, retransmissions
     EGRESS_BUFFER = 1600      # bytes: 1500 and SRTP's growth
+    PACER_PACKETS = 256       # datagrams of one receiver that may wait for its link; a power of two
+    PACER_DATAGRAM = 1560     # bytes
 
 cdef enum TransportEvent:
     EVENT_PATH = 1
     EVENT_EXPIRED = 2
+    EVENT_ESTIMATE = 4
 
 cdef enum TrackEvent:
     EVENT_LAYERS = 1
@@ -57,6 +62,34 @@ cdef struct SsrcEntry:
     uint32_t ssrc
     bint rtx
     Source *source
+
+cdef struct PacedPacket:
+    uint16_t size
+    uint16_t transport_sequence
+    int64_t queued_us
+    uint8_t data[1560]
+
+cdef struct Congestion:
+    Estimator *estimator
+    bint numbered             # the receiver takes transport-wide numbers: only then its link is known, and paced
+    PacedPacket *queue        # NULL until something had to wait
+    uint32_t head
+    uint32_t count
+    uint32_t waiting_bytes
+    double debt_bytes         # sent ahead of the pacing rate
+    int64_t debt_us           # when debt_bytes was brought up to date
+    uint16_t transport_sequence # of the packet being written
+    bint sequenced
+    ProbePlan probe
+    bint probing
+    int64_t probe_started_us
+    uint32_t probe_packets
+    uint32_t probe_bytes
+    int64_t told_bps          # last estimate that Python was told
+    int told_state
+    int64_t told_us
+    uint64_t paced            # packets that had to wait
+    uint64_t probe_padding    # padding packets sent
 
 cdef struct Transport:
     uint32_t handle
@@ -93,6 +126,7 @@ cdef struct Transport:
     uint64_t packets_sent
     uint64_t bytes_sent
     uint64_t remb_bps
+    Congestion *congestion    # NULL until the transport receives media
 
 cdef struct PayloadType:
     uint8_t codec
@@ -283,6 +317,7 @@ cdef struct RouterState:
     uint8_t ufrag_prefix_size
     uint64_t random_state
     int64_t wall_offset_us    # unix time = now_us + this
+    int64_t now_us            # of the cycle that runs
     Track *queue_head         # tracks with fan-out to do: audio first
     Track *queue_tail
     Track *video_head

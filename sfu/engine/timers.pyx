@@ -2,6 +2,7 @@
 """The router's tick; see `timers.pxd`."""
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t
 from sfu.engine.clock_map cimport timestamp_map_at, us_to_ntp
+from sfu.engine.congestion cimport congestion_tick
 from sfu.engine.egress cimport egress_buffer, egress_has_room, egress_rtcp, transport_ready
 from sfu.engine.forwarder cimport flowing_source
 from sfu.engine.nack cimport nack_next_us
@@ -49,6 +50,7 @@ cdef int64_t run_timers(RouterState *s, int64_t now_us) noexcept nogil:
 
 cdef void run_transport(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
     cdef int64_t next_us = now_us + CHECK_INTERVAL_US
+    cdef int64_t congestion_us
     check_consent(s, t, now_us)
     if not transport_ready(t):
         t.next_us = next_us
@@ -58,6 +60,9 @@ cdef void run_transport(RouterState *s, Transport *t, int64_t now_us) noexcept n
         return
     next_us = check_sources(s, t, now_us, next_us)
     next_us = check_forwarders(s, t, now_us, next_us)
+    congestion_us = congestion_tick(s, t, now_us)
+    if congestion_us < next_us:
+        next_us = congestion_us
     if t.arrivals != NULL:
         if t.feedback_due_us <= now_us:
             send_feedback(s, t)

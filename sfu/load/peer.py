@@ -13,8 +13,9 @@ from typing import Any, Final, Self
 from sfu.client.messages import PROTOCOL_VERSION, Answer, Event, Joined, Ok, PublishedMedia, SlotBound
 from sfu.client.roster import Roster
 from sfu.client.signal import Signal
+from sfu.engine.transport_cc import ArrivalTracker
 from sfu.load.connection import Impairment, LightConnection, now_us
-from sfu.load.description import CLOCK_RATE_HZ, OfferedSection, Setup, read_answer, write_offer
+from sfu.load.description import CLOCK_RATE_HZ, TRANSPORT_CC, OfferedSection, Setup, read_answer, write_offer
 from sfu.load.media import AudioSpec, Stamp, VideoSpec, no_stamp
 from sfu.load.publishing import AUDIO_MID, VIDEO_MID, LightPublisher
 from sfu.load.receiving import LightSlot, PacketObserver, ReceivedPacket
@@ -34,6 +35,7 @@ from sfu.wire.rtp import RtpPacket
 
 REPORT_INTERVAL_S: Final = 1.0
 NACK_CHECK_INTERVAL_S: Final = 0.02
+FEEDBACK_INTERVAL_S: Final = 0.05
 MAX_REPORT_BLOCKS: Final = 31  # RFC 3550, section 6.4.1
 
 
@@ -86,6 +88,7 @@ class LightPeer:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._streams: dict[int, LightSlot] = {}
         self._offers = 0
+        self._arrivals = ArrivalTracker()
         self._cname = secrets.token_hex(8)
         self.roster = Roster()
         self.slots: dict[str, LightSlot] = {}
@@ -265,6 +268,7 @@ class LightPeer:
         if state is TransportState.CONNECTED:
             self.publisher.start()
             self._report()
+            self._feed_back()
             if self.spec.nack:
                 self._check_losses()
         elif state in (TransportState.FAILED, TransportState.CLOSED):
@@ -276,6 +280,8 @@ class LightPeer:
         except ValueError:
             self.malformed += 1
             return
+        if TRANSPORT_CC in packet.extensions:
+            self._arrivals.add(int.from_bytes(packet.extensions[TRANSPORT_CC], "big"), arrived_us)
         slot = self._streams.get(packet.ssrc)
         if slot is None:
             self.malformed += 1
@@ -319,6 +325,12 @@ class LightPeer:
         self._send_rtcp([*self.publisher.reports(), first, description])
         for more in others:
             self._send_rtcp([more, description])
+
+    def _feed_back(self) -> None:
+        """When packets arrived, for the server's bandwidth estimate."""
+        self._timers["feedback"] = self._loop.call_later(FEEDBACK_INTERVAL_S, self._feed_back)
+        for packet in self._arrivals.feedback(self._report_ssrc, 0):
+            self.connection.send_rtcp(packet)
 
     def _check_losses(self) -> None:
         self._timers["nack"] = self._loop.call_later(NACK_CHECK_INTERVAL_S, self._check_losses)

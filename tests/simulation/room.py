@@ -205,7 +205,6 @@ class SimulatedRoom:
         if slot.bound is publication or slot.target[0] < 0 or slot.bound is None:
             slot.checker.expect_pause()
         slot.bound = publication
-        slot.target = (-1, 0) if slot.flows_since_us is None else slot.target
         self.driver.commands.bind(
             slot.handle, publication.track, publication.number, slot.generation, VIDEO_TYPES if slot.video else AUDIO_TYPES
         )

@@ -65,6 +65,8 @@ from sfu.engine.bwe.probes cimport (
     probes_take,
 )
 from sfu.engine.bwe.rate_control cimport (
+    RATE_COMPETE,
+    RATE_DRAIN,
     RateInput,
     rate_control_init,
     rate_control_may_reduce,
@@ -328,13 +330,19 @@ cdef void follow_rate(Estimator *e, double throughput, int64_t newest_sent_us, b
 
 
 cdef LimitCause limit_cause(const Estimator *e, int64_t now_us) noexcept nogil:
-    if e.trendline.usage != USAGE_NORMAL:
+    if e.trendline.usage != USAGE_NORMAL or e.rate.state == RATE_DRAIN or e.rate.state == RATE_COMPETE:
         return LIMIT_DELAY_INCREASED
     if unheard(e):
         return LIMIT_TIMEOUT
     if e.basis != BASIS_LOSS:
         return LIMIT_DELAY
     return LIMIT_LOSS if e.loss.state == LOSS_DECREASING else LIMIT_LOSS_INCREASING
+
+
+cdef bint loss_limits(const Estimator *e) noexcept nogil:
+    if e.rate.state == RATE_COMPETE and e.loss.average_loss < e.p.rate.compete_loss:
+        return False
+    return loss_ready(&e.loss) and e.loss.state != LOSS_DELAY_BASED
 
 
 cdef void set_target(Estimator *e, int64_t now_us) noexcept nogil:
@@ -344,7 +352,7 @@ cdef void set_target(Estimator *e, int64_t now_us) noexcept nogil:
         rate_bps = e.rate.rate_bps
         e.basis = BASIS_TIMEOUT if unheard(e) else BASIS_DELAY
         # In its delay-based state the loss-based part only repeats what the delay-based one was at its last turn.
-        if loss_ready(&e.loss) and e.loss.state != LOSS_DELAY_BASED and loss_rate_bps(&e.loss) < rate_bps:
+        if loss_limits(e) and loss_rate_bps(&e.loss) < rate_bps:
             rate_bps = loss_rate_bps(&e.loss)
             e.basis = BASIS_LOSS
         cap_bps = fallback_cap_bps(&e.fallback, &e.p.fallback, now_us)

@@ -38,8 +38,11 @@ cdef struct RateControlParameters:
     int64_t drained_us              # a queue this short counts as none
     int64_t drain_wait_us           # a queue that has not drained by then is another flow's
     int64_t compete_queue_us        # which is not followed beyond this
-    double compete_increase         # per second
+    double compete_packets          # more per RTT, each RTT, but not beyond
+    double compete_increase         # this factor per second
+    uint32_t drains_max             # drains in a row until the queue is held for another flow's
     double compete_backoff          # at a loss
+    double compete_loss             # average losses below this are left to the back-off
 
 
 cdef struct ThroughputParameters:

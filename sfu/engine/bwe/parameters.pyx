@@ -36,7 +36,10 @@ cdef void rate_default(RateControlParameters *p) noexcept nogil:
     p.drained_us = 15_000
     p.drain_wait_us = 1_000_000
     p.compete_queue_us = 400_000
-    p.compete_increase = 1.15
+    p.compete_packets = 0.5
+    p.compete_increase = 1.3
+    p.drains_max = 3
+    p.compete_loss = 0.1
     p.compete_backoff = 0.8
 
 

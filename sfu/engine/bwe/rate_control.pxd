@@ -5,7 +5,7 @@ libwebrtc aimd_rate_control and link_capacity_estimator (branch-heads/7204); wit
 drain the queue and no deeper, and a queue that does not drain is held for somebody else's (docs/congestion.md).
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from sfu.engine.bwe.parameters cimport RateControlParameters
 from sfu.engine.bwe.trendline cimport Usage
@@ -42,6 +42,7 @@ cdef struct RateControl:
     int64_t changed_us          # INT64_MIN = never
     int64_t decreased_us
     double resume_bps
+    uint32_t drains             # in a row, without the queue having been empty
     bint visible                # RATE_DRAIN: packets sent after the decrease have been reported,
     int64_t visible_us          # since then
     int64_t visible_queue_us    # with this queue at that time, and since then

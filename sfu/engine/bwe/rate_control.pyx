@@ -67,6 +67,7 @@ cdef void rate_control_init(RateControl *r, const RateControlParameters *p, doub
     r.changed_us = INT64_MIN
     r.decreased_us = INT64_MIN
     r.resume_bps = 0.0
+    r.drains = 0
     r.visible = False
     r.yielding = False
     r.empty_since_us = INT64_MIN
@@ -168,6 +169,7 @@ cdef void begin_drain(RateControl *r, const RateControlParameters *p, const Rate
     r.resume_bps = p.backoff_gentle * capacity_bps
     set_rate(r, capacity_bps * min(max(1.0 - heard.queue_us / p.drain_us, p.backoff_hard), p.backoff_gentle),
              heard.now_us)
+    r.drains = r.drains + 1 if r.state == RATE_DRAIN else 1
     r.state = RATE_DRAIN
     r.visible = False
 
@@ -205,7 +207,7 @@ cdef void drain(RateControl *r, const RateControlParameters *p, const RateInput 
         see_queue(r, heard)
     elif heard.now_us - r.visible_us < CHECK_US:
         return
-    elif 0 <= heard.busy_bps < OVERLOADED * r.rate_bps:
+    elif r.drains < p.drains_max and 0 <= heard.busy_bps < OVERLOADED * r.rate_bps:
         begin_drain(r, p, heard)
     elif heard.now_us - r.visible_us > p.drain_wait_us:
         # What we send passes, and yet the queue stays.
@@ -217,7 +219,7 @@ cdef void drain(RateControl *r, const RateControlParameters *p, const RateInput 
 
 
 cdef void compete(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
-    cdef double elapsed = (heard.now_us - r.changed_us) / 1e6
+    cdef double elapsed = (heard.now_us - r.changed_us) / 1e6, step_bps
     if heard.queue_us > p.drained_us:
         r.empty_since_us = INT64_MIN
     elif r.empty_since_us == INT64_MIN:
@@ -238,8 +240,10 @@ cdef void compete(RateControl *r, const RateControlParameters *p, const RateInpu
         set_rate(r, p.compete_backoff * r.rate_bps, heard.now_us)
         r.yielding = True
         return
-    set_rate(r, max(r.rate_bps, min(r.rate_bps * pow(p.compete_increase, min(elapsed, 1.0)), throughput_limit_bps(r, p))),
-             heard.now_us)
+    # As that flow: so many packets per RTT more each RTT.
+    step_bps = min(p.compete_packets * PACKET_BYTES * 8e12 / (r.rtt_us * r.rtt_us),
+                   (p.compete_increase - 1.0) * r.rate_bps) * min(elapsed, 1.0)
+    set_rate(r, max(r.rate_bps, min(r.rate_bps + step_bps, throughput_limit_bps(r, p))), heard.now_us)
 
 
 cdef void rate_control_update(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:

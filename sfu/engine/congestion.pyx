@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Estimator, pacer and probes of one transport; see `congestion.pxd`. Pacing as libwebrtc's (docs/congestion.md)."""
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
+from sfu.engine cimport drops
+from sfu.engine.bwe.estimator cimport (
+    BASIS_START, estimator_close, estimator_feedback, estimator_init, estimator_next_sequence,
+    estimator_next_us, estimator_open, estimator_pacing_bps, estimator_probe, estimator_rate_bps, estimator_sent,
+    estimator_state, estimator_tick,
+)
+from sfu.engine.bwe.parameters cimport EstimatorParameters, parameters_default
+from sfu.engine.egress cimport egress_buffer, egress_commit, egress_has_room, selected_path
+from sfu.engine.packet_writer cimport write_padding
+from sfu.engine.srtp cimport SRTP_OK, srtp_protect
+from sfu.engine.tables cimport (
+    EVENT_ESTIMATE, PACER_DATAGRAM, PACER_PACKETS, Congestion, Forwarder, PacedPacket, RouterState, Transport, note_transport,
+    wake_transport,
+)
+from sfu.wire.extensions cimport EXT_TRANSPORT_CC
+from sfu.wire.rtcp cimport TransportCcHeader, rtcp_transport_cc
+
+cdef enum:
+    FEEDBACK_PACKETS = 1024        # of one feedback message
+    # What may leave at once: less than this much time at the pacing rate (libwebrtc's send_burst_interval is 40 ms).
+    BURST_US = 10_000
+    UDP_OVERHEAD = 28              # bytes of IPv4 and UDP
+    START_PACING_BPS = 3_000_000   # until there is feedback: the first keyframe shall not wait for the first estimate
+    # What waits leaves within this time, whatever the estimate says: what is too much is the allocator's to take away.
+    MAX_WAIT_US = 300_000
+    PROBE_TICK_US = 1_000
+    PROBE_LIMIT_US = 200_000       # a probe that takes longer is given up
+    NO_PAYLOAD_TYPE = 255
+    RESERVED_PLACES = 64           # of the egress batch, left to others
+    TELL_SPACING_US = 100_000
+    TELL_PERCENT = 5
+
+
+cdef Congestion *congestion_open(int64_t now_us) noexcept nogil:
+    """NULL without memory."""
+    cdef Congestion *c = <Congestion *>calloc(1, sizeof(Congestion))
+    cdef EstimatorParameters parameters
+    if c == NULL:
+        return NULL
+    c.estimator = estimator_open()
+    if c.estimator == NULL:
+        free(c)
+        return NULL
+    parameters_default(&parameters)
+    estimator_init(c.estimator, &parameters, now_us)
+    c.debt_us = now_us
+    return c
+
+
+cdef void congestion_close(Congestion *c) noexcept nogil:
+    if c == NULL:
+        return
+    estimator_close(c.estimator)
+    free(c.queue)
+    free(c)
+
+
+cdef inline double pacing_bps(const Congestion *c) noexcept nogil:
+    cdef double rate = <double>estimator_pacing_bps(c.estimator)
+    cdef double emptying = <double>c.waiting_bytes * 8e6 / MAX_WAIT_US
+    if rate < emptying:
+        rate = emptying
+    if c.estimator.basis == BASIS_START and rate < START_PACING_BPS:
+        return START_PACING_BPS
+    return rate
+
+
+cdef void settle_debt(Congestion *c, int64_t now_us) noexcept nogil:
+    c.debt_bytes -= pacing_bps(c) * <double>(now_us - c.debt_us) / 8e6
+    c.debt_us = now_us
+    if c.debt_bytes < 0:
+        c.debt_bytes = 0
+
+
+cdef inline bint may_send(const Congestion *c) noexcept nogil:
+    return c.debt_bytes <= pacing_bps(c) * BURST_US / 8e6
+
+
+cdef void note_sent(Congestion *c, uint16_t sequence, uint32_t size, int64_t now_us) noexcept nogil:
+    c.debt_bytes += size + UDP_OVERHEAD
+    estimator_sent(c.estimator, sequence, size, now_us, c.probe.cluster if c.probing else -1)
+    if c.probing:
+        c.probe_packets += 1
+        c.probe_bytes += size + UDP_OVERHEAD
+
+
+cdef bint congestion_send(RouterState *s, Transport *t, uint8_t *packet, uint32_t size, bint paced) noexcept nogil:
+    """Send the protected packet in the current egress buffer, or let it wait. False: no place, it is dropped (counted)."""
+    cdef Congestion *c = t.congestion
+    cdef uint16_t sequence
+    if c == NULL:
+        egress_commit(s, t, selected_path(t), size)
+        return True
+    sequence = c.transport_sequence if c.sequenced else estimator_next_sequence(c.estimator)
+    c.sequenced = False
+    settle_debt(c, s.now_us)
+    if paced and c.numbered and (c.count or not may_send(c)):
+        return enqueue(s, t, sequence, packet, size)
+    note_sent(c, sequence, size, s.now_us)
+    egress_commit(s, t, selected_path(t), size)
+    return True
+
+
+cdef bint enqueue(RouterState *s, Transport *t, uint16_t sequence, const uint8_t *packet, uint32_t size) noexcept nogil:
+    cdef Congestion *c = t.congestion
+    cdef PacedPacket *waiting
+    if c.queue == NULL:
+        c.queue = <PacedPacket *>malloc(PACER_PACKETS * sizeof(PacedPacket))
+    if c.queue == NULL or c.count == PACER_PACKETS or size > PACER_DATAGRAM:
+        s.drops[drops.DROP_PACER_FULL] += 1
+        return False
+    waiting = &c.queue[(c.head + c.count) & (PACER_PACKETS - 1)]
+    waiting.size = <uint16_t>size
+    waiting.transport_sequence = sequence
+    waiting.queued_us = s.now_us
+    memcpy(waiting.data, packet, size)
+    c.count += 1
+    c.waiting_bytes += size
+    c.paced += 1
+    wake_transport(s, t, next_send_us(c, s.now_us))
+    return True
+
+
+cdef int64_t next_send_us(const Congestion *c, int64_t now_us) noexcept nogil:
+    """When the debt is small enough for the next packet."""
+    cdef double allowed = pacing_bps(c) * BURST_US / 8e6
+    if c.debt_bytes <= allowed:
+        return now_us
+    return now_us + 1 + <int64_t>((c.debt_bytes - allowed) * 8e6 / pacing_bps(c))
+
+
+cdef void drain(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
+    cdef Congestion *c = t.congestion
+    cdef PacedPacket *waiting
+    cdef uint8_t *buffer
+    while c.count and may_send(c) and egress_has_room(&s.egress, RESERVED_PLACES):
+        buffer = egress_buffer(s)
+        if buffer == NULL:
+            return
+        waiting = &c.queue[c.head]
+        memcpy(buffer, waiting.data, waiting.size)
+        note_sent(c, waiting.transport_sequence, waiting.size, now_us)
+        egress_commit(s, t, selected_path(t), waiting.size)
+        c.head = (c.head + 1) & (PACER_PACKETS - 1)
+        c.count -= 1
+        c.waiting_bytes -= waiting.size
+
+
+cdef Forwarder *padding_forwarder(Transport *t) noexcept nogil:
+    """A video stream with retransmission and transport-wide numbers that has begun: padding travels on its RTX SSRC."""
+    cdef Forwarder *f = t.forwarders
+    while f != NULL:
+        if (f.video and f.rtx_ssrc and f.extension_ids[<int>EXT_TRANSPORT_CC] and f.rewriter.started and f.binding.payload_count
+                and f.binding.payloads[0].outgoing_rtx != NO_PAYLOAD_TYPE):
+            return f
+        f = f.next_of_transport
+    return NULL
+
+
+cdef bint send_padding(RouterState *s, Transport *t, Forwarder *f) noexcept nogil:
+    """A packet of nothing but padding. False: it cannot be sent now."""
+    cdef uint8_t *buffer = egress_buffer(s)
+    cdef uint32_t size
+    if buffer == NULL:
+        return False
+    size = write_padding(f, buffer)
+    f.rtx_sequence += 1
+    if srtp_protect(t.send_srtp, buffer, &size) != SRTP_OK:
+        s.drops[drops.DROP_PROTECT_FAILED] += 1
+        return False
+    t.congestion.probe_padding += 1
+    return congestion_send(s, t, buffer, size, False)
+
+
+cdef void probe(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
+    """Send what a running probe lacks so far, and end it when it has what it needs."""
+    cdef Congestion *c = t.congestion
+    cdef Forwarder *f = padding_forwarder(t)
+    cdef int64_t elapsed_us
+    cdef double due
+    if f == NULL:
+        c.probing = False
+        return
+    if not c.probing:
+        if not estimator_probe(c.estimator, now_us, &c.probe):
+            return
+        c.probing = True
+        c.probe_started_us = now_us
+        c.probe_packets = 0
+        c.probe_bytes = 0
+    elapsed_us = now_us - c.probe_started_us
+    # One tick's worth ahead: the first packets go out at once.
+    due = <double>c.probe.rate_bps * <double>(elapsed_us + PROBE_TICK_US) / 8e6
+    while c.probe_bytes < due and egress_has_room(&s.egress, RESERVED_PLACES):
+        if c.probe_packets >= c.probe.min_packets and c.probe_bytes >= c.probe.min_bytes:
+            break
+        if not send_padding(s, t, f):
+            break
+    if (c.probe_packets >= c.probe.min_packets and c.probe_bytes >= c.probe.min_bytes) or elapsed_us > PROBE_LIMIT_US:
+        c.probing = False
+
+
+cdef void congestion_feedback(RouterState *s, Transport *t, const uint8_t *packet, uint32_t size, int64_t now_us) noexcept nogil:
+    """One transport-wide feedback message of the receiver."""
+    cdef TransportCcHeader header
+    cdef int64_t arrival_us[FEEDBACK_PACKETS]
+    cdef int count
+    if t.congestion == NULL:
+        return
+    count = rtcp_transport_cc(packet, size, &header, arrival_us, FEEDBACK_PACKETS)
+    if count < 0:
+        s.drops[drops.DROP_MALFORMED] += 1
+        return
+    estimator_feedback(t.congestion.estimator, &header, arrival_us, <uint32_t>count, now_us)
+    wake_transport(s, t, now_us)
+
+
+cdef int64_t congestion_tick(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
+    """Estimator's timers, waiting packets, probes. Returns when it is to be called again."""
+    cdef Congestion *c = t.congestion
+    cdef int64_t next_us
+    if c == NULL:
+        return INT64_MAX
+    if estimator_next_us(c.estimator) <= now_us:
+        estimator_tick(c.estimator, now_us)
+    settle_debt(c, now_us)
+    drain(s, t, now_us)
+    if c.count == 0:
+        probe(s, t, now_us)
+    tell(s, t, now_us)
+    next_us = estimator_next_us(c.estimator)
+    if c.count and next_send_us(c, now_us) < next_us:
+        next_us = next_send_us(c, now_us)
+    if c.probing and now_us + PROBE_TICK_US < next_us:
+        next_us = now_us + PROBE_TICK_US
+    # A batch that is full must empty first.
+    return next_us if next_us > now_us else now_us + PROBE_TICK_US
+
+
+cdef void tell(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
+    """Let Python know when the estimate or its state has changed enough."""
+    cdef Congestion *c = t.congestion
+    cdef int64_t rate = estimator_rate_bps(c.estimator)
+    cdef int64_t difference = rate - c.told_bps
+    cdef int state = <int>estimator_state(c.estimator)
+    if c.estimator.basis == BASIS_START or now_us - c.told_us < TELL_SPACING_US:
+        return
+    if difference < 0:
+        difference = -difference
+    if state == c.told_state and difference * 100 <= c.told_bps * TELL_PERCENT:
+        return
+    c.told_bps = rate
+    c.told_state = state
+    c.told_us = now_us
+    note_transport(s, t, EVENT_ESTIMATE)
