@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `sfu serve`."""
+"""The command line: `sfu serve`, `sfu token`. What it needs for that is imported late: `sfu --help` is quick."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 import typer.models
 
 import sfu
-from sfu.config import ConfigError, load
+from sfu.config import DEV_KEY_ID, ConfigError, Settings, load
 from sfu.telemetry import logs
 
 EXIT_USAGE = 2
@@ -54,16 +55,35 @@ def serve(
     dev: Annotated[
         bool,
         typer.Option(
-            "--dev", metavar="", help="For your own machine: the test page, joins without tokens, HTTP on loopback."
+            "--dev",
+            metavar="",
+            help="For your own machine: the page, joins without tokens, HTTP on loopback; takes the next free port.",
         ),
     ] = False,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="TOML file with settings. Also by SFU_CONFIG.")
     ] = None,
+    page: Annotated[
+        bool | None,
+        typer.Option("--page/--no-page", metavar="", help="Serve the web page. [dim](default: with --dev only)[/]"),
+    ] = None,
     http_host: Annotated[
-        str | None, _setting("ADDRESS", "For the page, the websocket and the metrics.", "all, with --dev 127.0.0.1")
+        str | None,
+        _setting("ADDRESS", "For the page, the websocket, the admin API and the metrics.", "all, with --dev 127.0.0.1"),
     ] = None,
     http_port: Annotated[str | None, _setting("PORT", "0: the system chooses.", "8080")] = None,
+    tls: Annotated[
+        str | None,
+        _setting("self", "HTTPS with a certificate made at the start, for a phone on the same network.", "HTTP"),
+    ] = None,
+    tls_cert: Annotated[
+        str | None, _setting("FILE", "HTTPS with this certificate and its chain (PEM).", "HTTP")
+    ] = None,
+    tls_key: Annotated[str | None, _setting("FILE", "Its private key (PEM).", "in the same file")] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        _setting("ORIGIN", "Web pages of this origin may connect, too. Repeatable; * for all.", "the server's own"),
+    ] = None,
     udp_host: Annotated[str | None, _setting("ADDRESS", "For media.", "all")] = None,
     udp_port: Annotated[
         str | None, _setting("PORT", "For media; further workers take the next ones. 0: the system chooses.", "7882")
@@ -87,8 +107,13 @@ def serve(
     """
     given = {
         "dev": dev or None,
+        "page": page,
         "http_host": http_host,
         "http_port": http_port,
+        "tls": tls,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "allow_origin": tuple(allow_origin) if allow_origin else None,
         "udp_host": udp_host,
         "udp_port": udp_port,
         "announce_ip": tuple(announce_ip) if announce_ip else None,
@@ -96,8 +121,8 @@ def serve(
         "grace_seconds": grace_seconds,
         "log_level": log_level,
     }
+    settings = _load({name: value for name, value in given.items() if value is not None}, config)
     try:
-        settings = load({name: value for name, value in given.items() if value is not None}, config)
         logs.configure(settings.log_level)
         # Only now: `sfu --help` and a wrong setting need neither the engine nor the loop.
         import uvloop
@@ -106,9 +131,139 @@ def serve(
 
         uvloop.run(run_server(settings))
     except ConfigError as error:
-        for problem in error.problems:
-            typer.echo(f"sfu: {problem}", err=True)
-        sys.exit(EXIT_USAGE)
+        _fail(*error.problems)
+
+
+def _choice(flag: str, text: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(f"--{flag}/--no-{flag}", metavar="", help=text)
+    return option
+
+
+def _grant(flag: str, text: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(f"--{flag}", metavar="", help=text)
+    return option
+
+
+@app.command()
+def token(
+    room: Annotated[str | None, typer.Option(metavar="ROOM", help="The one room that it is for.")] = None,
+    identity: Annotated[
+        str | None, typer.Option(metavar="ID", help="Who joins with it. Without, it is for the admin API only.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What others see. [dim](default: the identity)[/]")
+    ] = None,
+    ttl: Annotated[str, typer.Option(metavar="TIME", help="How long it opens: 90s, 15m, 6h, 2d.")] = "6h",
+    can_publish: Annotated[bool, _choice("can-publish", "Send audio and video.")] = True,
+    can_publish_source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Send only this: camera, microphone, screen_share or screen_share_audio. Repeatable.",
+        ),
+    ] = None,
+    can_subscribe: Annotated[bool, _choice("can-subscribe", "Receive the others.")] = True,
+    can_publish_data: Annotated[bool, _choice("can-publish-data", "Send data messages.")] = True,
+    can_update_own_metadata: Annotated[
+        bool, _grant("can-update-own-metadata", "Change one's own name, metadata and attributes.")
+    ] = False,
+    hidden: Annotated[bool, _grant("hidden", "The others never hear of this participant.")] = False,
+    room_admin: Annotated[bool, _grant("room-admin", "Mute others, and use the admin API for the room.")] = False,
+    room_create: Annotated[bool, _grant("room-create", "For LiveKit's tools: rooms open by themselves here.")] = False,
+    room_list: Annotated[bool, _grant("room-list", "List all rooms by the admin API.")] = False,
+    metadata: Annotated[str | None, typer.Option(metavar="TEXT", help="Told to everybody in the room.")] = None,
+    attribute: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Told to everybody in the room. Repeatable.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY_ID", help="Which key signs. [dim](default: the first)[/]")
+    ] = None,
+    dev: Annotated[bool, _grant("dev", "Sign with the development key, for a server that runs with --dev.")] = False,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML file with keys. Also by SFU_CONFIG.")
+    ] = None,
+) -> None:
+    """Print an access token, and nothing else, on standard output.
+
+    It is a JWT in LiveKit's format, signed with one of the server's keys:
+    SFU_KEYS="id: secret", or the table named keys in the settings file.
+    """
+    from signaling.tokens import mint
+
+    if room is None and (identity is not None or room_admin or not room_list):
+        _fail("--room is missing: a token is for one room (only with --room-list it may be for none)")
+    if identity is None and not (room_admin or room_list):
+        _fail("--identity is missing: who joins with this token?")
+    grants = {
+        "room": room,
+        "roomJoin": identity is not None or None,
+        "canPublish": can_publish,
+        "canPublishSources": _sources(can_publish_source or []) or None,
+        "canSubscribe": can_subscribe,
+        "canPublishData": can_publish_data,
+        "canUpdateOwnMetadata": can_update_own_metadata or None,
+        "hidden": hidden or None,
+        "roomAdmin": room_admin or None,
+        "roomCreate": room_create or None,
+        "roomList": room_list or None,
+    }
+    signed = mint(
+        _signing_key(_load({"dev": True} if dev else {}, config), key, dev=dev),
+        grants,
+        identity=identity,
+        name=name,
+        metadata=metadata,
+        attributes=_attributes(attribute or []),
+        ttl_s=_seconds(ttl),
+    )
+    typer.echo(signed)
+
+
+def _sources(names: list[str]) -> list[str]:
+    from sfu.rooms.model import Source
+
+    known = [source.value for source in Source]
+    for name in names:
+        if name not in known:
+            _fail(f"--can-publish-source = {name!r} is not allowed; allowed: {', '.join(known)}")
+    return names
+
+
+def _attributes(entries: list[str]) -> dict[str, str]:
+    pairs = [entry.partition("=") for entry in entries]
+    if not all(name and equals for name, equals, _ in pairs):
+        _fail("--attribute takes NAME=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
+def _seconds(ttl: str) -> int:
+    from signaling.tokens import parse_ttl
+
+    try:
+        return parse_ttl(ttl)
+    except ValueError as error:
+        _fail(f"--ttl: {error}")
+
+
+def _signing_key(settings: Settings, wanted: str | None, *, dev: bool) -> tuple[str, str]:
+    keys = settings.signing_keys
+    key_id = wanted or (DEV_KEY_ID if dev else next(iter(keys)))
+    if key_id not in keys:
+        _fail(f"--key = {key_id!r} is not a key that is configured; there is: {', '.join(keys)}")
+    return key_id, keys[key_id]
+
+
+def _load(flags: Mapping[str, object], config: Path | None) -> Settings:
+    try:
+        return load(flags, config)
+    except ConfigError as error:
+        _fail(*error.problems)
+
+
+def _fail(*problems: str) -> NoReturn:
+    for problem in problems:
+        typer.echo(f"sfu: {problem}", err=True)
+    sys.exit(EXIT_USAGE)
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import signal
@@ -18,7 +17,8 @@ from typing import Final
 
 from aiohttp import web
 
-from sfu.config import ConfigError, Settings
+from sfu import listening
+from sfu.config import DEV_KEY_ID, ENVIRONMENT_PREFIX, ConfigError, Settings
 from sfu.engine.worker import Worker
 from sfu.rooms.directory import Directory
 from sfu.rooms.media import MediaPlane
@@ -26,14 +26,15 @@ from sfu.telemetry.health import Health, Phase
 from sfu.telemetry.metrics import make_registry
 from sfu.transport.certificate import Certificate
 from sfu.transport.engine_port import EnginePort
-from sfu.transport.ice_lite import candidate_addresses, host_candidates
+from sfu.transport.ice_lite import candidate_addresses, host_candidates, interface_addresses
+from signaling import tls
 from signaling.app import Door
 from signaling.auth import Authenticator
+from signaling.gate import Gate
+from signaling.rulings import Rulings
 from signaling.ws.session import Services
 
 logger = logging.getLogger(__name__)
-
-LOOPBACK: Final = "127.0.0.1"
 
 # The part of the grace time that clients have to answer their close frames; the rest is for the workers.
 CLIENTS_SHARE: Final = 0.6
@@ -47,14 +48,24 @@ class Server:
         self.health: Final = Health()
         self.workers: list[Worker] = []
         self.directory: Directory
-        self.url = ""
+        self.urls: tuple[str, ...] = ()
+        """Where browsers find it, this machine's own first."""
+        self.fingerprint: str | None = None
+        """Of a certificate that was made for this run."""
+        self.for_others = False
+        """Whether HTTP is open to other machines."""
         self._ports: list[EnginePort] = []
         self._door: Door
         self._runner: web.AppRunner | None = None
         self._clock_task: asyncio.Task[None] | None = None
 
+    @property
+    def url(self) -> str:
+        return self.urls[0] if self.urls else ""
+
     async def start(self) -> None:
-        """ConfigError if an address or a port cannot be had. Nothing is left running then."""
+        """ConfigError if an address or a port cannot be had. Nothing is left running then; it can be tried again."""
+        self.health.phase = Phase.STARTING
         try:
             self._start_media()
             await self._start_http()
@@ -101,7 +112,9 @@ class Server:
             raise ConfigError([str(error)]) from None
         planes = []
         for index, udp_port in enumerate(settings.udp_ports):
-            worker = _open_worker(index, settings.udp_host, udp_port)
+            # One that had to go further up is followed by the others.
+            lowest = self.workers[-1].port + 1 if self.workers and udp_port else 0
+            worker = listening.open_worker(index, settings, max(udp_port, lowest))
             self.workers.append(worker)
             worker.start()
             port = EnginePort(worker, loop)
@@ -112,16 +125,27 @@ class Server:
 
     async def _start_http(self) -> None:
         settings = self.settings
-        keys = {key_id: secret.get_secret_value() for key_id, secret in settings.keys.items()}
-        services = Services(self.directory, Authenticator(keys, open_to_all=settings.dev), self.health)
+        keys = settings.signing_keys
+        authenticator = Authenticator(keys, open_to_all=settings.dev)
+        services = Services(self.directory, authenticator, Rulings(), self.health)
         registry = make_registry([worker.statistics for worker in self.workers], self.directory)
-        self._door = Door(services, registry, dev=settings.dev)
-        listener = _listen(settings)
-        self._runner = web.AppRunner(self._door.make_app(), handle_signals=False, access_log=None)
-        await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
-        host, port = listener.getsockname()[:2]
-        self.url = f"http://{_shown_host(host)}:{port}/"
+        gate = Gate(settings.allow_origin, check_host=settings.dev)
+        page_key = (DEV_KEY_ID, keys[DEV_KEY_ID]) if settings.dev else None
+        self._door = Door(services, registry, gate, page=settings.serves_page, page_key=page_key)
+        secured = _open_tls(settings)
+        listener = listening.listen(settings)
+        try:
+            self._runner = web.AppRunner(self._door.make_app(), handle_signals=False, access_log=None)
+            await self._runner.setup()
+            await web.SockSite(self._runner, listener, ssl_context=secured.context if secured else None).start()
+        except BaseException:
+            listener.close()
+            raise
+        # A certificate of our own making is for every name of this machine, one that was given for those that count.
+        names = secured.names if secured and settings.tls is None else ()
+        self.urls = listening.urls(listener, "https" if secured else "http", names)
+        self.fingerprint = secured.fingerprint if secured and settings.tls == "self" else None
+        self.for_others = listening.is_for_others(listener)
 
 
 async def serve(settings: Settings) -> None:
@@ -140,39 +164,35 @@ async def serve(settings: Settings) -> None:
     await server.start()
     ports = ", ".join(str(worker.port) for worker in server.workers)
     logger.info("media on UDP port %s", ports)
-    print(f"pysfu is ready: {server.url}", flush=True)  # noqa: T201
+    _announce(server)
     await stop.wait()
     logger.info("stopping")
     await server.stop()
 
 
-def _open_worker(index: int, host: str | None, port: int) -> Worker:
+def _announce(server: Server) -> None:
+    """On standard output; the first line is for programs as well."""
+    print(f"pysfu is ready: {' '.join(server.urls)}", flush=True)  # noqa: T201
+    if server.fingerprint is not None:
+        print(f"its certificate is made for this run; SHA-256: {server.fingerprint}", flush=True)  # noqa: T201
+    settings = server.settings
+    if settings.tls == "self" and not server.for_others:
+        logger.warning("only this machine reaches it; for other devices add --http-host 0.0.0.0")
+    elif settings.dev and server.for_others and not server.urls[0].startswith("https:"):
+        logger.warning("other devices get no camera and no microphone over plain HTTP: add --tls self")
+
+
+def _open_tls(settings: Settings) -> tls.Tls | None:
     try:
-        return Worker(index, host, port)
-    except (OSError, ValueError) as error:
-        name = "udp_port" if getattr(error, "errno", None) == errno.EADDRINUSE else "udp_host"
-        value = port if name == "udp_port" else host
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError([f"{name} = {value!r} cannot be used by worker {index}: {reason}"]) from None
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """One listening socket; without a host it takes both families where the machine has both."""
-    host, port = settings.http_host, settings.http_port
-    if host is None and settings.dev:
-        host = LOOPBACK
-    try:
-        if host is None and socket.has_dualstack_ipv6():
-            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
-        family = socket.AF_INET6 if host is not None and ":" in host else socket.AF_INET
-        return socket.create_server((host or "0.0.0.0", port), family=family, backlog=1024)
-    except OSError as error:
-        name, value = ("http_port", port) if error.errno in (errno.EADDRINUSE, errno.EACCES) else ("http_host", host)
-        raise ConfigError([f"{name} = {value!r} cannot be used: {os.strerror(error.errno or 0)}"]) from None
-
-
-def _shown_host(host: str) -> str:
-    """As it can be typed into a browser on this machine."""
-    if host in ("0.0.0.0", "::"):
-        return "localhost"
-    return f"[{host}]" if ":" in host else host
+        if settings.tls_cert is not None:
+            return tls.from_files(settings.tls_cert, settings.tls_key)
+    except tls.TlsError as error:
+        value = getattr(settings, error.setting)
+        names = f"--{error.setting.replace('_', '-')} or {ENVIRONMENT_PREFIX}{error.setting.upper()}"
+        shown = "" if value is None else f" = {str(value)!r}"
+        raise ConfigError([f"{error.setting}{shown} cannot be used: {error.message} (set it by {names})"]) from None
+    if settings.tls is None:
+        return None
+    hostname = socket.gethostname()
+    announced = candidate_addresses(None, settings.announce_ip, dev=True)
+    return tls.self_signed([hostname, f"{hostname}.local", "localhost"], [*interface_addresses(), *announced])

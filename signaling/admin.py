@@ -19,7 +19,7 @@ from sfu.rooms.errors import RoomError
 from sfu.rooms.member import Member
 from sfu.rooms.model import LeaveReason, Permissions, Source
 from signaling.auth import Authenticator
-from signaling.refusals import Refusal
+from signaling.refusals import HttpError
 from signaling.rulings import Rulings
 from signaling.ws import messages, translate
 
@@ -32,7 +32,7 @@ class PermissionsChange(Struct, forbid_unknown_fields=True):
     """What is left out stays as it is."""
 
     can_publish: bool | UnsetType = UNSET
-    can_publish_sources: list[messages.SourceName] | None | UnsetType = UNSET
+    can_publish_sources: list[messages.SourceName] | UnsetType | None = UNSET
     can_subscribe: bool | UnsetType = UNSET
     can_publish_data: bool | UnsetType = UNSET
     can_update_metadata: bool | UnsetType = UNSET
@@ -127,7 +127,9 @@ class Admin:
         self._authenticator.check_admin(_token(request), "roomAdmin", name)
         conductor = self._directory.conductors.get(name)
         if conductor is None:
-            raise RoomError("not_found", f"there is nobody in the room {name[:128]!r}", "rooms open with their first join")
+            raise RoomError(
+                "not_found", f"there is nobody in the room {name[:128]!r}", "rooms open with their first join"
+            )
         return conductor
 
 
@@ -164,12 +166,12 @@ def _token(request: web.Request) -> str | None:
 
 async def _body(request: web.Request, wanted: type[PermissionsChange]) -> PermissionsChange:
     if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise Refusal(413, "too_large", f"a body of more than {MAX_BODY_BYTES} bytes", "send only what changes")
+        raise HttpError(413, "too_large", f"a body of more than {MAX_BODY_BYTES} bytes", "send only what changes")
     body = await request.read()
     try:
         return msgspec.json.decode(body, type=wanted)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Refusal(400, "bad_message", str(error), "compare it with docs/protocol.md") from None
+        raise HttpError(400, "bad_message", str(error), "compare it with docs/protocol.md") from None
 
 
 def _json(content: Struct) -> web.Response:

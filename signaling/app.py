@@ -13,6 +13,10 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from sfu.telemetry.health import Health
+from signaling.admin import Admin
+from signaling.gate import Gate
+from signaling.refusals import HttpError, answer_refusals
+from signaling.tokens import PAGE_TTL_S, guest_identity, mint
 from signaling.ws.session import (
     CLOSE_TIMEOUT_S,
     HARD_MESSAGE_BYTES,
@@ -33,6 +37,7 @@ CONTENT_TYPES: Final = {
     ".svg": "image/svg+xml",
 }
 PAGE: Final = "index.html"
+MAX_PARAMETER: Final = 128
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -40,19 +45,33 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Door:
     """Owns the sessions, so that a stop can reach those that never joined."""
 
-    def __init__(self, services: Services, registry: CollectorRegistry, *, dev: bool) -> None:
+    def __init__(
+        self,
+        services: Services,
+        registry: CollectorRegistry,
+        gate: Gate,
+        *,
+        page: bool,
+        page_key: tuple[str, str] | None,
+    ) -> None:
+        """`page`: serve it. `page_key` (dev only): sign tokens for whoever asks."""
         self._services = services
         self._registry = registry
-        self._dev = dev
+        self._gate = gate
+        self._serves_page = page
+        self._page_key = page_key
         self._sessions: set[Session] = set()
 
     def make_app(self) -> web.Application:
-        app = web.Application()
+        app = web.Application(middlewares=[answer_refusals, self._check_host])
         app.router.add_get("/ws", self._websocket)
         app.router.add_get("/healthz", _healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/", self._page)
+        if self._page_key is not None:
+            app.router.add_get("/token", self._token)
+        Admin(self._services.directory, self._services.authenticator, self._services.rulings).add_routes(app.router)
         for path, file in _web_files(_web_root()):
             if path != PAGE:
                 app.router.add_get(f"/{path}", _file_handler(file))
@@ -63,7 +82,13 @@ class Door:
         for session in list(self._sessions):
             session.shut_down()
 
+    @web.middleware
+    async def _check_host(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._gate.check_host(request)
+        return await handler(request)
+
     async def _websocket(self, request: web.Request) -> web.WebSocketResponse:
+        self._gate.check_origin(request)
         socket = web.WebSocketResponse(
             heartbeat=HEARTBEAT_S, timeout=CLOSE_TIMEOUT_S, max_msg_size=HARD_MESSAGE_BYTES, compress=False
         )
@@ -83,14 +108,38 @@ class Door:
     async def _metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
+    async def _token(self, request: web.Request) -> web.Response:
+        """For the page of a development server: who asks may join."""
+        origin = self._gate.check_origin(request)
+        room, name, identity = (_parameter(request, key) for key in ("room", "name", "identity"))
+        if not room:
+            raise HttpError(400, "bad_message", "the parameter `room` is missing", "ask for /token?room=R&name=N")
+        assert self._page_key is not None
+        identity = identity or guest_identity()
+        grants = {"roomJoin": True, "room": room, "canUpdateOwnMetadata": True}
+        token = mint(self._page_key, grants, identity=identity, name=name, ttl_s=PAGE_TTL_S)
+        headers = {"Cache-Control": "no-store", "Vary": "Origin"}
+        if origin is not None:
+            headers["Access-Control-Allow-Origin"] = origin
+        return web.json_response({"token": token, "identity": identity, "expires_in_s": PAGE_TTL_S}, headers=headers)
+
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        if not self._dev:
-            raise web.HTTPNotFound(text="pysfu. The test page is served with --dev only; the API is at /ws.\n")
+        if not self._serves_page:
+            raise web.HTTPNotFound(text="pysfu. The page is served with --dev or --page only; the API is at /ws.\n")
         return await _file_handler(_web_root() / PAGE)(request)
 
 
 async def _healthz(request: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
+
+
+def _parameter(request: web.Request, name: str) -> str | None:
+    value = request.query.get(name) or None
+    if value is not None and len(value) > MAX_PARAMETER:
+        raise HttpError(
+            400, "bad_message", f"`{name}` has more than {MAX_PARAMETER} characters", "choose a shorter one"
+        )
+    return value
 
 
 def _web_root() -> Traversable:

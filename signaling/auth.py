@@ -133,9 +133,7 @@ class Authenticator:
         claims = self._verify(token)
         video = claims.video or VideoGrant()
         if not video.room_join:
-            raise AuthError(
-                AuthCode.GRANT, "the token does not allow to join", "its video grant needs roomJoin: true"
-            )
+            raise AuthError(AuthCode.GRANT, "the token does not allow to join", "its video grant needs roomJoin: true")
         _check_room(video, room)
         if not claims.sub or len(claims.sub) > MAX_NAME_CHARACTERS:
             raise AuthError(
@@ -167,14 +165,10 @@ class Authenticator:
     def check_admin(self, token: str | None, grant: Literal["roomAdmin", "roomList"], room: str | None = None) -> None:
         """AuthError unless the token has that grant, for that room."""
         if token is None:
-            raise AuthError(
-                AuthCode.REQUIRED, "this needs an access token", "send it as `Authorization: Bearer TOKEN`"
-            )
+            raise AuthError(AuthCode.REQUIRED, "this needs an access token", "send it as `Authorization: Bearer TOKEN`")
         video = self._verify(token).video or VideoGrant()
         if not (video.room_admin if grant == "roomAdmin" else video.room_list):
-            raise AuthError(
-                AuthCode.GRANT, "the token does not allow this", f"its video grant needs {grant}: true"
-            )
+            raise AuthError(AuthCode.GRANT, "the token does not allow this", f"its video grant needs {grant}: true")
         if room is not None:
             _check_room(video, room)
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from signaling.refusals import Refusal
+from signaling.refusals import HttpError
 
 logger = logging.getLogger(__name__)
 
@@ -38,41 +38,50 @@ class Gate:
         self._names = listed | {hostname, f"{hostname}.local"}
 
     def check_host(self, request: web.Request) -> None:
-        """Refusal if the request came by a name that can only be somebody's trick."""
+        """HttpError if the request came by a name that can only be somebody's trick."""
         if self._check_host and not self._any and not self._is_own(request.host):
             host = request.host[:100]
             advice = f"if {host} is meant to be this server, start it with --allow-origin http://{host}"
             logger.warning("refused a request for the host %r: %s", host, advice)
-            raise Refusal(403, "forbidden_host", f"a development server does not answer to the name {host!r}", advice)
+            raise HttpError(403, "forbidden_host", f"a development server does not answer to the name {host!r}", advice)
 
     def check_origin(self, request: web.Request) -> str | None:
-        """The foreign origin that is allowed, None for the server's own page and for what is no browser. Or Refusal."""
+        """The foreign origin that is allowed, or None: the server's own page, or no browser. Others: HttpError."""
         origin = request.headers.get("Origin")
         if origin is None:
             # Browsers leave it out of their simplest requests, and then tell it in this one.
             if request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin") or self._any:
                 return None
             origin = "another site"
-        elif _authority(origin) == _authority(f"{origin.partition(':')[0]}://{request.host}"):
+        elif _is_same(origin, request.host):
             return None
         elif self._any or origin.lower() in self._allowed:
             return origin
         advice = f"start the server with --allow-origin {origin[:100]} if that page may use it"
         logger.warning("refused a web page of %r: %s", origin[:100], advice)
-        raise Refusal(403, "forbidden_origin", f"pages of {origin[:100]!r} may not use this server", advice)
+        raise HttpError(403, "forbidden_origin", f"pages of {origin[:100]!r} may not use this server", advice)
 
     def _is_own(self, host: str) -> bool:
-        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        name = _hostname(host)
         # A name without a dot is one of this network: no page on the Internet can have it.
         if "." not in name and ":" not in name:
             return bool(name)
         return name in self._names or name.endswith(PRIVATE_SUFFIXES) or _is_address(name)
 
 
-def _authority(origin: str) -> str:
-    """Host and port, or "" for what is no origin (`null` is what a browser sends for pages from files)."""
-    parts = urlsplit(origin.lower())
-    return parts.netloc.removesuffix(DEFAULT_PORTS.get(parts.scheme, "")) if parts.netloc else ""
+def _is_same(origin: str, host: str) -> bool:
+    """By name and port only: behind a proxy nobody here knows the scheme. Pages from files have the origin `null`."""
+    scheme, _, authority = origin.lower().partition("://")
+    port = DEFAULT_PORTS.get(scheme)
+    return port is not None and authority.removesuffix(port) == host.lower().removesuffix(port)
+
+
+def _hostname(host: str) -> str:
+    """Of a `Host` header, without the port."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
 
 
 def _is_address(name: str) -> bool:

@@ -18,7 +18,7 @@ STATUS_OF: Final = {"not_found": 404, "forbidden": 403}
 BAD_REQUEST: Final = 400
 
 
-class Refusal(Exception):
+class HttpError(Exception):
     def __init__(self, status: int, code: str, message: str, advice: str) -> None:
         super().__init__(message)
         self.status: Final = status
@@ -31,7 +31,7 @@ class Refusal(Exception):
 async def answer_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except (Refusal, AuthError) as error:
+    except (HttpError, AuthError) as error:
         return _refused(error.status, error.code, error.message, error.advice)
     except RoomError as error:
         return _refused(STATUS_OF.get(error.code, BAD_REQUEST), error.code, error.message, error.advice)

@@ -19,8 +19,12 @@ cdef enum:
     FRAME_SWITCH_UP = 256     # VP9 U bit: nothing later in higher temporal layers needs what lies before
     FRAME_INTRA = 512         # not predicted from an earlier picture
     CLOSES_PICTURE_ID = 1024  # picture ids of dropped frames are closed up (VP8); else references count by them (VP9)
-    PACKET_LATE = 2048        # came so long after its successors that nothing can begin with it
+    PACKET_OVERTAKEN = 2048   # came after its successors
+    PACKET_LATE = 4096        # so long after them that nothing can begin with it
     DEPENDENCY_UNKNOWN = 4096 # its dependency descriptor is of a structure that is not here yet
+
+cdef enum:
+    SWITCH_REACH = 64         # packets: what a stream's beginning may be late by
 
 cdef struct Packet:
     int64_t sequence          # extended, unique within one source generation

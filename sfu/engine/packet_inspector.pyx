@@ -131,9 +131,9 @@ cdef void inspect_vp9(Source *source, Packet *packet, const uint8_t *payload) no
 
 
 cdef bint begins_frame(const Source *source, const Packet *packet) noexcept nogil:
-    """Where the payload does not say: the packet before it, if it is there, is of another timestamp."""
+    """Where the payload does not say: the packet before it is there, and of another timestamp."""
     cdef const Packet *before = history_get(&source.history, packet.sequence - 1)
-    return before.timestamp != packet.timestamp if before != NULL else source.reception.packets == 0
+    return before != NULL and before.timestamp != packet.timestamp
 
 
 cdef void inspect_h264(Source *source, Packet *packet, const uint8_t *payload) noexcept nogil:

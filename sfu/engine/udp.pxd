@@ -51,6 +51,7 @@ cdef struct UdpSocket:
 
 # `host` None = all addresses. Raises ValueError (not an address) or OSError (with what to do about it).
 cdef UdpSocket *udp_open(str host, int port, bint gso) except NULL
+cdef void udp_shut(UdpSocket *udp) noexcept nogil      # gives the port back; port and counters stay readable
 cdef void udp_close(UdpSocket *udp) noexcept nogil          # NULL is allowed
 
 # Up to min(capacity, UDP_BATCH) datagrams; their data is valid until the next call. 0: none waits, or all were too long

@@ -455,8 +455,15 @@ cdef int _try_bind(int fd, bint ipv4_only, bytes ip, uint32_t scope_id, int port
     return 0 if bind_socket(fd, ipv4_only, ip, scope_id, <uint16_t>port) == 0 else c_errno
 
 
+cdef void udp_shut(UdpSocket *udp) noexcept nogil:
+    """Give the port back; its number and the counters can still be read."""
+    if udp.fd >= 0:
+        c_close(udp.fd)
+        udp.fd = -1
+
+
 cdef void udp_close(UdpSocket *udp) noexcept nogil:
     if udp != NULL:
-        c_close(udp.fd)
+        udp_shut(udp)
         free(udp.scratch)
         free(udp)

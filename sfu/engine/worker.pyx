@@ -19,7 +19,7 @@ from sfu.engine.handover cimport (
 from sfu.engine.router cimport router_busy, router_close, router_open, router_receive, router_run, router_tick
 from sfu.engine.snapshot cimport snapshot_close, snapshot_take
 from sfu.engine.tables cimport EGRESS_FANOUT
-from sfu.engine.udp cimport udp_close, udp_open, udp_receive, udp_send
+from sfu.engine.udp cimport udp_close, udp_open, udp_receive, udp_send, udp_shut
 
 from sfu.engine.snapshot import statistics_of
 
@@ -247,17 +247,18 @@ cdef class Worker:
         return self.state.lock.most_slices_waited
 
     def start(self) -> None:
-        if self._thread is not None:
-            raise ValueError("this worker was started before")
+        if self._thread is not None or self.state.udp.fd < 0:
+            raise ValueError("this worker was started or stopped before")
         pysfu_store(&self.state.running, 1)
         self._thread = threading.Thread(target=_run_worker, args=(weakref.ref(self),), name=f"sfu-worker-{self.index}", daemon=True)
         self._thread.start()
         self._finalizer = weakref.finalize(self, _stop, <size_t>&self.state, self._thread)
 
     def stop(self) -> None:
-        """End the thread and wait for it; the socket closes with the object."""
+        """End the thread, wait for it, and give the port back. What was counted can still be read."""
         if self._finalizer is not None:
             self._finalizer()
+        udp_shut(self.state.udp)
 
     def fileno(self) -> int:
         """A descriptor that is readable while events wait."""

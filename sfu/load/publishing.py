@@ -176,6 +176,7 @@ class LightPublisher:
                 reported = {report.ssrc for report in reports}
                 for stream in self.streams:
                     stream.reported = stream.reported or stream.ssrc in reported
+                    stream.rtx_reported = stream.rtx_reported or stream.rtx_ssrc in reported
             case _:
                 pass
 

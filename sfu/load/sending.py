@@ -49,7 +49,9 @@ class StreamStatistics:
 
 
 class RtpStream:
-    """One SSRC. mid and rid go with every packet until the server has reported on the stream, as browsers do it."""
+    """One SSRC and that of its retransmissions. mid and rid go with every packet until the server has reported on its
+    SSRC, as browsers do it.
+    """
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class RtpStream:
         self._rtx_identity = {MID: mid.encode()} | ({REPAIRED_RID: rid.encode()} if rid else {})
         self.rid = rid
         self.reported = False
+        self.rtx_reported = False
         self.statistics = StreamStatistics()
 
     def timestamp(self, media_us: int) -> int:
@@ -115,7 +118,8 @@ class RtpStream:
             sequence_number=self._rtx_sequence,
             timestamp=original.timestamp,
             ssrc=self.rtx_ssrc,
-            extensions=({} if self.reported else self._rtx_identity) | {TRANSPORT_CC: self._transport_sequence.next()},
+            extensions=({} if self.rtx_reported else self._rtx_identity)
+            | {TRANSPORT_CC: self._transport_sequence.next()},
             payload=sequence_number.to_bytes(2) + original.payload,
         )
         self._rtx_sequence = (self._rtx_sequence + 1) % SEQUENCE_SPAN

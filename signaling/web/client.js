@@ -296,7 +296,7 @@ export class Room extends Emitter {
     signal.on("message", (message) => this.#onMessage(session, message));
     signal.on("closed", ({ reason }) => this.#onLost(session, reason || "the connection was lost"));
     this.#participantId = joined.participant;
-    this.#canPublish = joined.can_publish;
+    this.#canPublish = joined.permissions.can_publish;
     this.#roster.replace(joined.participants);
     await this.#fill(session);
   }

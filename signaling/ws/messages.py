@@ -26,7 +26,11 @@ Name = Annotated[str, Meta(max_length=128)]
 RequiredName = Annotated[str, Meta(min_length=1, max_length=128)]
 MidName = Annotated[str, Meta(min_length=1, max_length=16)]
 EntityId = Annotated[str, Meta(min_length=1, max_length=64)]
-Token = Annotated[str, Meta(max_length=16 * 1024)]
+Token = Annotated[str, Meta(max_length=32 * 1024)]
+"""With 8,192 characters of metadata, which base64 may make three times as many."""
+Metadata = Annotated[str, Meta(max_length=8 * 1024)]
+AttributeName = Annotated[str, Meta(min_length=1, max_length=128)]
+Attributes = Annotated[dict[AttributeName, Annotated[str, Meta(max_length=1024)]], Meta(max_length=32)]
 Pixels = Annotated[int, Meta(ge=0, le=65_535)]
 Limit = Annotated[float, Meta(ge=1, le=65_535)]
 """In pixels; a fraction is what a browser may well measure."""
@@ -64,11 +68,25 @@ class PublicationInfo(Struct):
     layers: list[LayerInfo]
 
 
-class ParticipantInfo(Struct):
+class ParticipantInfo(Struct, omit_defaults=True):
+    """Without `metadata` and `attributes` where there are none."""
+
     id: str
     identity: str
     name: str
     publications: list[PublicationInfo]
+    metadata: str = ""
+    attributes: dict[str, str] = {}
+
+
+class PermissionsInfo(Struct):
+    can_publish: bool
+    can_publish_sources: list[str] | None
+    can_subscribe: bool
+    can_publish_data: bool
+    can_update_metadata: bool
+    hidden: bool
+    room_admin: bool
 
 
 # --- client to server
@@ -115,6 +133,14 @@ class Subscription(Request, tag="subscription"):
     slot: MidName | None = None
 
 
+class Update(Request, tag="update"):
+    """What is left out stays as it is."""
+
+    name: RequiredName | None = None
+    metadata: Metadata | None = None
+    attributes: Attributes | None = None
+
+
 class Leave(Request, tag="leave"):
     pass
 
@@ -123,8 +149,8 @@ class Ping(Request, tag="ping"):
     pass
 
 
-ClientMessage = Join | Offer | Mute | Unpublish | Subscription | Leave | Ping
-REQUEST_TYPES: Final = frozenset({"join", "offer", "mute", "unpublish", "subscription", "leave", "ping"})
+ClientMessage = Join | Offer | Mute | Unpublish | Subscription | Update | Leave | Ping
+REQUEST_TYPES: Final = frozenset({"join", "offer", "mute", "unpublish", "subscription", "update", "leave", "ping"})
 
 
 # --- server to client
@@ -145,8 +171,7 @@ class Joined(Response, tag="joined"):
     identity: str
     room: str
     participants: list[ParticipantInfo]
-    can_publish: bool
-    can_subscribe: bool
+    permissions: PermissionsInfo
 
 
 class AnswerPublication(Struct):
@@ -191,6 +216,14 @@ class ParticipantJoined(Message, tag="participant_joined"):
 class ParticipantLeft(Message, tag="participant_left"):
     participant: str
     reason: str
+
+
+class ParticipantUpdated(Message, tag="participant_updated"):
+    participant: ParticipantInfo
+
+
+class PermissionsChanged(Message, tag="permissions_changed"):
+    permissions: PermissionsInfo
 
 
 class Published(Message, tag="published"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -24,7 +23,9 @@ from sfu.rooms.member import Member
 from sfu.rooms.model import LeaveReason, Permissions
 from sfu.sdp.negotiation import SdpError
 from sfu.telemetry.health import Health
-from signaling.auth import Authenticator, AuthError
+from signaling.auth import Authenticator, AuthError, Grant
+from signaling.rulings import Rulings
+from signaling.tokens import guest_identity
 from signaling.ws import messages, translate
 from signaling.ws.limits import TokenBucket
 from signaling.ws.messages import MAX_MESSAGE_BYTES, ProtocolError
@@ -45,11 +46,16 @@ REQUEST_BURST: Final = 200.0
 # Offers are the dear ones: tens of milliseconds of parsing for a large pool.
 OFFER_RATE: Final = 1.0
 OFFER_BURST: Final = 10.0
+# Each of these is told to everybody in the room.
+UPDATE_RATE: Final = 1.0
+UPDATE_BURST: Final = 10.0
 # A session that goes on making mistakes is not worth its answers.
 ERROR_RATE: Final = 1.0
 ERROR_BURST: Final = 100.0
 # Unsent messages of a client that does not read.
 MAX_QUEUED_BYTES: Final = 4 * 1024 * 1024
+# Of who brings no token, which is possible with --dev only.
+GUEST: Final = Permissions(can_update_metadata=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class Services:
 
     directory: Directory
     authenticator: Authenticator
+    rulings: Rulings
     health: Health
 
 
@@ -75,6 +82,7 @@ class Session:
         clock = asyncio.get_running_loop().time
         self._requests = TokenBucket(REQUEST_RATE, REQUEST_BURST, clock)
         self._offers = TokenBucket(OFFER_RATE, OFFER_BURST, clock)
+        self._updates = TokenBucket(UPDATE_RATE, UPDATE_BURST, clock)
         self._errors = TokenBucket(ERROR_RATE, ERROR_BURST, clock)
         self._outgoing: deque[str | _Close] = deque()
         self._queued_bytes = 0
@@ -145,11 +153,14 @@ class Session:
         allowed = self._requests.take()
         if isinstance(message, messages.Offer):
             allowed = allowed and self._offers.take()
+        elif isinstance(message, messages.Update):
+            allowed = allowed and self._updates.take()
         if not allowed:
             raise ProtocolError(
                 "rate_limited",
                 "too many requests",
-                f"in the long run at most {REQUEST_RATE:.0f} requests a second, {OFFER_RATE:.0f} of them an offer",
+                f"in the long run at most {REQUEST_RATE:.0f} requests a second, {OFFER_RATE:.0f} of them an offer, "
+                f"{UPDATE_RATE:.0f} an update",
                 request_id=message.id,
             )
         return message
@@ -168,7 +179,7 @@ class Session:
 
     def _handle_joined(
         self,
-        message: messages.Offer | messages.Mute | messages.Unpublish | messages.Subscription,
+        message: messages.Offer | messages.Mute | messages.Unpublish | messages.Subscription | messages.Update,
         conductor: Conductor,
         member: Member,
     ) -> None:
@@ -183,6 +194,10 @@ class Session:
                 conductor.unpublish(member, message.publication)
             case messages.Subscription():
                 conductor.set_wish(member, message.publication, translate.wish(message))
+            case messages.Update():
+                conductor.room.describe(
+                    member.participant, name=message.name, metadata=message.metadata, attributes=message.attributes
+                )
         self._send(response)
 
     def _join(self, message: messages.Join) -> None:
@@ -197,14 +212,20 @@ class Session:
             )
         if not self._services.health.ready:
             raise ProtocolError("not_ready", "the server takes no joins now", "try again in a second", fatal=True)
-        grant = self._services.authenticator.admit(message.token, message.room, message.identity or None, message.name)
+        identity = message.identity or None
+        grant = self._services.authenticator.admit(message.token, message.room, identity, message.name)
         if grant is None:
-            identity, name = message.identity or f"guest-{secrets.token_hex(6)}", message.name
-            permissions = Permissions()
+            grant = Grant(identity or guest_identity(), message.name, GUEST)
         else:
-            identity, name, permissions = grant.identity, grant.name, grant.permissions
+            grant = self._services.rulings.apply(message.room, grant)
         self._conductor, self._member = self._services.directory.join(
-            message.room, identity, name or identity, permissions, self._on_event
+            message.room,
+            grant.identity,
+            grant.name or grant.identity,
+            grant.permissions,
+            self._on_event,
+            metadata=grant.metadata,
+            attributes=grant.attributes,
         )
         self._send(translate.joined(self._conductor, self._member, message))
 

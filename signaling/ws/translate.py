@@ -8,7 +8,7 @@ from typing import Final
 from sfu.rooms import events
 from sfu.rooms.conductor import Answer, Conductor, OfferedTrack
 from sfu.rooms.member import Member
-from sfu.rooms.model import Layer, LeaveReason, Participant, Publication, Source, Wish
+from sfu.rooms.model import Layer, LeaveReason, Participant, Permissions, Publication, Source, Wish
 from signaling.ws import messages
 
 # When a client may come back after a `closing`: at once, after the restart of a server, or not by itself.
@@ -21,6 +21,21 @@ def participant_info(participant: Participant) -> messages.ParticipantInfo:
         identity=participant.identity,
         name=participant.name,
         publications=[publication_info(one) for one in participant.publications.values()],
+        metadata=participant.metadata,
+        attributes=participant.attributes,
+    )
+
+
+def permissions_info(permissions: Permissions) -> messages.PermissionsInfo:
+    sources = permissions.can_publish_sources
+    return messages.PermissionsInfo(
+        can_publish=permissions.can_publish,
+        can_publish_sources=None if sources is None else sorted(sources),
+        can_subscribe=permissions.can_subscribe,
+        can_publish_data=permissions.can_publish_data,
+        can_update_metadata=permissions.can_update_metadata,
+        hidden=permissions.hidden,
+        room_admin=permissions.room_admin,
     )
 
 
@@ -73,9 +88,8 @@ def joined(conductor: Conductor, member: Member, request: messages.Request) -> m
         participant=own.id,
         identity=own.identity,
         room=conductor.room.name,
-        participants=[participant_info(one) for one in conductor.room.participants.values() if one is not own],
-        can_publish=own.permissions.can_publish,
-        can_subscribe=own.permissions.can_subscribe,
+        participants=[participant_info(one) for one in conductor.room.visible(own)],
+        permissions=permissions_info(own.permissions),
     )
 
 
@@ -99,6 +113,10 @@ def event(happened: events.ParticipantEvent) -> messages.Message:
             return messages.ParticipantJoined(participant=participant_info(participant))
         case events.ParticipantLeft(participant, reason):
             return messages.ParticipantLeft(participant=participant.id, reason=reason)
+        case events.ParticipantUpdated(participant):
+            return messages.ParticipantUpdated(participant=participant_info(participant))
+        case events.PermissionsChanged(permissions):
+            return messages.PermissionsChanged(permissions=permissions_info(permissions))
         case events.Published(publication):
             return messages.Published(participant=publication.participant.id, publication=publication_info(publication))
         case events.Unpublished(publication):

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 OURS = ("sfu.", "signaling.", "tests.integration.")
+THE_LOOPS_OWN = "asyncio_"  # its pool's threads stay for the next call of to_thread
 OPEN_FILES = Path("/proc/self/fd")
 
 
@@ -22,7 +23,8 @@ def census() -> Counter[str]:
         if str(kind.__module__).startswith(OURS):
             alive[f"object {kind.__module__}.{kind.__qualname__}"] += 1
     alive.update(f"task {task.get_name()}" for task in asyncio.all_tasks())
-    alive.update(f"thread {thread.name}" for thread in threading.enumerate())
+    names = (thread.name for thread in threading.enumerate())
+    alive.update(f"thread {name}" for name in names if not name.startswith(THE_LOOPS_OWN))
     if OPEN_FILES.exists():
         alive["open files"] = len(list(OPEN_FILES.iterdir()))
     return alive

@@ -12,29 +12,35 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGES: Final = ("sfu", "signaling")
+GENERATED: Final = {".so", ".pyc"}
 
 BUILD_SDIST: Final = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
 
 
 def sources() -> list[str]:
     """What git tracks or would track; in an unpacked archive, what belongs to the packages and their build."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
-    )
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if listed.returncode == 0:
-        names = filter(None, listed.stdout.split("\0"))
+        names = set(filter(None, listed.stdout.split("\0")))
     else:
         found = [*ROOT.glob("*"), *(path for package in PACKAGES for path in (ROOT / package).rglob("*"))]
-        generated = {".so", ".pyc"}
-        names = (path.relative_to(ROOT).as_posix() for path in found if path.suffix not in generated)
-    return sorted({name for name in names if (ROOT / name).is_file()})
+        names = {path.relative_to(ROOT).as_posix() for path in found if path.suffix not in GENERATED}
+    return sorted(name for name in names if (ROOT / name).is_file())
 
 
-def copy_checkout(target: Path) -> None:
-    for name in sources():
+def copy_checkout(target: Path) -> list[str]:
+    """Returns what was copied: the checkout itself may change while the tests run."""
+    names = sources()
+    for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target / name)
-    # Listing the sources translates them; what the checkout has translated already need not be done again.
+    copy_translations(target)
+    return names
+
+
+def copy_translations(target: Path) -> None:
+    """Cython need not do again what it did in the checkout from the same files. The compiler does."""
     for folder in (ROOT / "build").glob("cython-release-*"):
         shutil.copytree(folder, target / "build" / folder.name)
 
@@ -45,11 +51,13 @@ def build_sdist(checkout: Path, target: Path) -> Path:
     return sdist
 
 
-def build_wheel(sdist: Path, target: Path) -> Path:
-    """Translates and compiles everything, in a folder of pip's."""
+def build_wheel(sdist: Path, folder: Path) -> Path:
+    run("tar", "-xzf", str(sdist), cwd=folder)
+    (unpacked,) = folder.iterdir()
+    copy_translations(unpacked)
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "-q")
-    run(*pip, "--no-deps", "--no-build-isolation", "--wheel-dir", str(target), str(sdist), cwd=target)
-    (wheel,) = target.glob("*.whl")
+    run(*pip, "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(unpacked), cwd=folder)
+    (wheel,) = folder.glob("*.whl")
     return wheel
 
 
@@ -68,6 +76,6 @@ def run(*command: str, cwd: Path, **environment: str) -> str:
 
 
 def clean_environment() -> dict[str, str]:
-    """Nothing in it leads Python to the checkout, or the server to settings, or the compiler to another kind of build."""
+    """Nothing in it leads Python to the checkout, the server to settings, or the compiler to another kind of build."""
     prefixes = ("SFU_", "PYSFU_", "PYTHON")
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.archives import ROOT, build_sdist, build_wheel, copy_checkout, run
+from tests.packaging.archives import PACKAGES, ROOT, build_sdist, build_wheel, copy_checkout, run
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,26 @@ class Installed:
         return run(str(self.python), "-c", program, cwd=self.outside)
 
 
+@dataclass(frozen=True)
+class SourceArchive:
+    path: Path
+    sources: list[str]
+    """What the checkout had when it was made."""
+
+    def of_the_packages(self) -> set[str]:
+        return {name for name in self.sources if name.split("/")[0] in PACKAGES}
+
+
 @pytest.fixture(scope="session")
-def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> SourceArchive:
     checkout = tmp_path_factory.mktemp("checkout")
-    copy_checkout(checkout)
-    return build_sdist(checkout, tmp_path_factory.mktemp("sdist"))
+    names = copy_checkout(checkout)
+    return SourceArchive(build_sdist(checkout, tmp_path_factory.mktemp("sdist")), names)
 
 
 @pytest.fixture(scope="session")
-def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_wheel(sdist, tmp_path_factory.mktemp("wheel"))
+def wheel(sdist: SourceArchive, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(sdist.path, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from sfu.engine.commands import Payload
 from sfu.wire.extensions import EXTENSION_URIS
 from tests.engine.router_driver import EGRESS_DROPS, Driver, Peer
 from tests.simulation import rtcp_packets as rtcp
+from tests.simulation.encoders import H264Encoder, OpusEncoder, Vp8Encoder
 from tests.simulation.links import Arrival, Link, LinkModel
 from tests.simulation.publishers import Publisher, PublisherModel, Sent, TrackModel
 from tests.simulation.receiving import ReceivedStream
@@ -107,6 +108,7 @@ class SimulatedRoom:
         self.receivers: list[SimulatedReceiver] = []
         self.start_us = self.driver.now_us
         self._links = 0
+        self._restarts = 0
 
     @property
     def now_us(self) -> int:
@@ -154,6 +156,11 @@ class SimulatedRoom:
         """Its encoders begin anew, under other SSRCs."""
         model = replace(publisher.source.model, start_us=self.now_us)
         publisher.source = Publisher(model, seed=self.random.getrandbits(32))
+        self._restarts += 1
+        for source in publisher.source.sources():
+            assert isinstance(source.encoder, (Vp8Encoder, H264Encoder, OpusEncoder))
+            # The ground truth counts on: its frames are later ones of the same publication.
+            source.encoder.frames.number = self._restarts * 1_000_000
         for slot in self.slots:
             if slot.bound is not None and slot.bound.owner is publisher:
                 slot.checker.lost_upstream()

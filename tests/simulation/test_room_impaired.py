@@ -65,7 +65,7 @@ def test_random_switching_and_binding(kind: str, scaled: Callable[[int], int]) -
     assert seen["frames"] > 500
     assert seen["filled"] > 20, "late packets were forwarded in their places"
     assert seen["retransmissions"] > 20
-    assert seen["damaged"] * 20 < seen["frames"]
+    assert seen["damaged"] * (5 if kind == "bottleneck" else 20) < seen["frames"]
 
 
 def test_steady_streams_survive_loss_whole(scaled: Callable[[int], int]) -> None:

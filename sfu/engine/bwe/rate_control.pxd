@@ -49,6 +49,7 @@ cdef struct RateControl:
     int64_t queue_low_us        # within these
     int64_t queue_high_us
     bint yielding               # RATE_COMPETE: a loss was answered, the queue is to fall first
+    int64_t alone_since_us      # less passes than is sent
     int64_t empty_since_us      # INT64_MIN = there is a queue
     bint capacity_outgrown      # since rate_take_outgrown: the throughput exceeds the known capacity
     bint delay_shifted          # since rate_take_shifted: the queue neither drains nor moves: it is the path's delay

@@ -18,11 +18,15 @@ cdef double ADDITIVE_MIN_BPS = 4000.0
 cdef enum:                              # own
     SETTLE_US = 50_000                  # after a decrease: what is sent from then on shows its effect
     CHECK_US = 200_000                  # until then a drain's effect must show
+    DRAINED_MAX_US = 50_000
     FLAT_US = 10_000                    # a queue that moves less while it should drain is none
+    ALONE_US = 700_000                  # nobody to compete with, if more sent does not bring more through
     EMPTY_US = 1_000_000                # nobody else is there when the queue is empty for so long
     YIELD_MAX_US = 2_000_000            # a queue that has not fallen by then does not
 
 cdef double UNDRAINED = 0.8             # a queue that still has this share of its length has not drained
+cdef double DRAINED_PACKETS = 2.0
+cdef double ALONE = 0.85                # in competition, less than this share passes: there is nobody to compete with
 cdef double OVERLOADED = 0.95           # less than this share of the rate passes: it is our own overload
 cdef double FAR_BELOW = 0.5             # a throughput below this share of the rate: reduce at once
 
@@ -184,6 +188,13 @@ cdef void begin_compete(RateControl *r, int64_t now_us) noexcept nogil:
     r.state = RATE_COMPETE
     r.yielding = False
     r.empty_since_us = INT64_MIN
+    r.alone_since_us = now_us
+
+
+cdef int64_t drained_us(const RateControl *r, const RateControlParameters *p) noexcept nogil:
+    """A queue this short counts as none; at low rates a packet alone makes one."""
+    cdef int64_t packets_us = <int64_t>(DRAINED_PACKETS * PACKET_BYTES * 8e6 / r.resume_bps) if r.resume_bps > 0 else 0
+    return min(max(p.drained_us, packets_us), <int64_t>DRAINED_MAX_US)
 
 
 cdef void see_queue(RateControl *r, const RateInput *heard) noexcept nogil:
@@ -201,7 +212,7 @@ cdef void drain(RateControl *r, const RateControlParameters *p, const RateInput 
         see_queue(r, heard)
     r.queue_low_us = min(r.queue_low_us, heard.queue_us)
     r.queue_high_us = max(r.queue_high_us, heard.queue_us)
-    if heard.queue_us <= p.drained_us:
+    if heard.queue_us <= drained_us(r, p):
         end_drain(r, heard.now_us)
     elif heard.queue_us < UNDRAINED * r.visible_queue_us:
         see_queue(r, heard)
@@ -235,6 +246,11 @@ cdef void compete(RateControl *r, const RateControlParameters *p, const RateInpu
         elif (heard.queue_us > r.queue_low_us + p.drained_us
                 or heard.now_us - r.decreased_us > YIELD_MAX_US):
             r.yielding = False
+        return
+    if not 0 <= heard.busy_bps < ALONE * r.rate_bps:
+        r.alone_since_us = heard.now_us
+    elif heard.now_us - r.alone_since_us > ALONE_US:
+        begin_drain(r, p, heard)
         return
     if heard.lost or heard.queue_us > p.compete_queue_us:
         set_rate(r, p.compete_backoff * r.rate_bps, heard.now_us)
