@@ -7,7 +7,6 @@ class Payload(NamedTuple):
     clock_rate: int
     rtx_payload_type: int | None = None
     nack: bool = False
-    transport_cc: bool = False
     pli: bool = False
 
 class Commands:

@@ -20,7 +20,7 @@ from sfu.engine.source cimport source_mark_keyframe
 from sfu.engine.srtp cimport Srtp, srtp_close, srtp_open
 from sfu.engine.tables cimport (
     HANDLE_INDEX_BITS, HANDLE_INDEX_MASK, MAX_ID, MAX_LAYERS, PAYLOAD_KNOWN, PAYLOAD_NACK, PAYLOAD_PLI, PAYLOAD_RTX,
-    PAYLOAD_TRANSPORT_CC, SENT_LOG, Binding, Forwarder, Layer, Outgoing, RouterState, SentPacket, Source, Track, Transport,
+    SENT_LOG, Binding, Forwarder, Layer, Outgoing, RouterState, SentPacket, Source, Track, Transport,
     forwarder_of, track_of, transport_of, wake_transport,
 )
 from sfu.engine.tracks cimport forwarder_bind, forwarder_unbind
@@ -62,7 +62,6 @@ class Payload(NamedTuple):
     clock_rate: int
     rtx_payload_type: int | None = None
     nack: bool = False
-    transport_cc: bool = False
     pli: bool = False
 
 
@@ -375,7 +374,6 @@ cdef int fill_payload(Track *track, object payload) except -1:
     track.payload[number].codec = payload.codec
     track.payload[number].clock_rate = payload.clock_rate
     track.payload[number].flags = (PAYLOAD_KNOWN | (PAYLOAD_NACK if payload.nack else 0)
-                                   | (PAYLOAD_TRANSPORT_CC if payload.transport_cc else 0)
                                    | (PAYLOAD_PLI if payload.pli else 0))
     if payload.rtx_payload_type is None:
         return 0

@@ -61,11 +61,9 @@ class DropReason(IntEnum):
     """SRTP refused to protect the packet (an index is protected once)."""
     TOO_LARGE = 26
     """Does not fit a datagram after rewriting."""
-    INCOMPLETE_FRAME = 27
-    """Part of a frame whose beginning was not forwarded."""
-    OVERTAKEN = 28
+    OVERTAKEN = 27
     """Its stream ended, or its history was used up, before fan-out came to this receiver."""
-    ALREADY_SENT = 29
+    ALREADY_SENT = 28
     """This receiver has it: it was asked for before fan-out came to offer it."""
-    PACER_FULL = 30
+    PACER_FULL = 29
     """More waits for the receiver's link than its pacer holds."""

@@ -12,7 +12,8 @@ from sfu.engine.dependencies cimport Dependencies, dependencies_frame
 from sfu.engine.congestion cimport congestion_send
 from sfu.engine.egress cimport egress_buffer, transport_ready
 from sfu.engine.history cimport (
-    DEPENDENCY_UNKNOWN, FRAME_END, FRAME_START, PACKET_LATE, PACKET_PADDING, Packet, frame_newer, history_get,
+    DEPENDENCY_UNKNOWN, FRAME_END, FRAME_START, PACKET_LATE, PACKET_OVERTAKEN, PACKET_PADDING, SWITCH_REACH, Packet,
+    frame_newer, history_get,
 )
 from sfu.engine.packet_writer cimport write_header, write_packet
 from sfu.engine.reception cimport rate_add
@@ -260,6 +261,7 @@ cdef int start_video(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     cdef Decision decision
     cdef FrameRecord *frame
     cdef const FrameDependency *dependency = NULL
+    cdef int reason
     if binding != &f.binding:
         return drops.DROP_LATE
     if packet.has_dependency:
@@ -293,7 +295,20 @@ cdef int start_video(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     frame.spatial_limit = decision.spatial
     frame.announce = decision.announce
     rewriter_advance(&f.rewriter, packet)
-    return send_packet(s, f, binding, source, packet, f.rewriter.highest_out, frame, ends_picture(frame, source, packet), now_us)
+    reason = send_packet(s, f, binding, source, packet, f.rewriter.highest_out, frame, ends_picture(frame, source, packet), now_us)
+    if packet.flags & PACKET_OVERTAKEN:
+        offer_again(s, f, source, packet, now_us)
+    return reason
+
+
+cdef void offer_again(RouterState *s, Forwarder *f, Source *source, const Packet *first, int64_t now_us) noexcept nogil:
+    """What follows the stream's late beginning came before it and was dropped: now it has its place."""
+    cdef int64_t sequence
+    cdef const Packet *packet
+    for sequence in range(first.sequence + 1, first.sequence + SWITCH_REACH + 1):
+        packet = history_get(&source.history, sequence)
+        if packet != NULL and packet.position < first.position:
+            forward_packet(s, f, source, packet, now_us)
 
 
 cdef void start_source(RouterState *s, Forwarder *f, Source *source, const Packet *packet, int64_t now_us) noexcept nogil:

@@ -14,14 +14,13 @@ cdef enum:
     PACKET_PADDING = 8        # no payload at all
     HAS_AUDIO_LEVEL = 16
     HAS_ORIENTATION = 32
-    PACKET_RECOVERED = 64     # came by retransmission
     FRAME_END = 128           # last packet of a spatial layer's frame; without spatial layers the RTP marker says it
     FRAME_SWITCH_UP = 256     # VP9 U bit: nothing later in higher temporal layers needs what lies before
     FRAME_INTRA = 512         # not predicted from an earlier picture
     CLOSES_PICTURE_ID = 1024  # picture ids of dropped frames are closed up (VP8); else references count by them (VP9)
-    PACKET_OVERTAKEN = 2048   # came after its successors
-    PACKET_LATE = 4096        # so long after them that nothing can begin with it
+    PACKET_LATE = 2048        # came so long after its successors that nothing can begin with it
     DEPENDENCY_UNKNOWN = 4096 # its dependency descriptor is of a structure that is not here yet
+    PACKET_OVERTAKEN = 8192   # came after its successors
 
 cdef enum:
     SWITCH_REACH = 64         # packets: what a stream's beginning may be late by
@@ -43,7 +42,6 @@ cdef struct Packet:
     uint8_t spatial
     uint8_t audio_level       # RFC 6464 octet
     uint8_t orientation       # 3GPP CVO octet
-    uint8_t descriptor_size   # VP8 payload descriptor, bytes
     uint8_t has_picture_id
     uint16_t picture_id
     uint8_t has_tl0

@@ -6,7 +6,10 @@ from libc.string cimport memcmp, memmove
 from sfu.engine cimport drops
 from sfu.engine.clock_map cimport timestamp_map_packet
 from sfu.engine.fanout cimport fanout_add
-from sfu.engine.history cimport FRAME_KEY, FRAME_START, PACKET_LATE, PACKET_PADDING, Packet, history_accepts, history_add, history_get
+from sfu.engine.history cimport (
+    FRAME_KEY, FRAME_START, PACKET_LATE, PACKET_OVERTAKEN, PACKET_PADDING, SWITCH_REACH, Packet, history_accepts,
+    history_add, history_get,
+)
 from sfu.engine.nack cimport nack_next_us, nack_on_packet
 from sfu.engine.packet_inspector cimport explain_packet, inspect_packet
 from sfu.engine.reception cimport (
@@ -24,9 +27,6 @@ from sfu.wire.extensions cimport (
     EXT_MID, EXT_REPAIRED_RID, EXT_RID, EXT_TRANSPORT_CC, Extensions, extensions_parse,
 )
 from sfu.wire.rtp cimport RtpHeader, rtp_parse
-
-cdef enum:
-    SWITCH_REACH = 64          # packets: a keyframe's start that comes later than this is no place to switch any more
 
 
 cdef void receive_rtp(RouterState *s, Transport *t, uint8_t *data, uint32_t size, int64_t now_us) noexcept nogil:
@@ -239,9 +239,11 @@ cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uin
                 else drops.DROP_TOO_OLD] += 1
         return
     packet = history_add(&source.history, sequence, data, <uint16_t>size)
-    inspect_packet(source, packet, payload, data, header, x, recovered, now_us)
-    if source.reception.highest - sequence > SWITCH_REACH:
-        packet.flags |= PACKET_LATE
+    inspect_packet(source, packet, payload, data, header, x, now_us)
+    if source.reception.highest > sequence:
+        packet.flags |= PACKET_OVERTAKEN
+        if source.reception.highest - sequence > SWITCH_REACH:
+            packet.flags |= PACKET_LATE
     media = not packet.flags & PACKET_PADDING
     frame = media and (not source.has_timestamp or <int32_t>(header.timestamp - source.last_timestamp) > 0)
     reception_packet(&source.reception, sequence, header.timestamp, size, payload.clock_rate, recovered, now_us)

@@ -7,5 +7,5 @@ from sfu.wire.extensions cimport Extensions
 from sfu.wire.rtp cimport RtpHeader
 
 cdef void inspect_packet(Source *source, Packet *packet, const PayloadType *payload, const uint8_t *data,
-                         const RtpHeader *header, const Extensions *x, bint recovered, int64_t now_us) noexcept nogil
+                         const RtpHeader *header, const Extensions *x, int64_t now_us) noexcept nogil
 cdef bint explain_packet(Source *source, Packet *packet) noexcept nogil

@@ -5,7 +5,7 @@ from sfu.engine.codecs cimport CODEC_AV1, CODEC_H264, CODEC_VP8, CODEC_VP9
 from sfu.engine.dependencies cimport dependencies_open, dependencies_read
 from sfu.engine.history cimport (
     CLOSES_PICTURE_ID, DEPENDENCY_UNKNOWN, FRAME_END, FRAME_INTRA, FRAME_KEY, FRAME_LAYER_SYNC, FRAME_START, FRAME_SWITCH_UP, HAS_AUDIO_LEVEL,
-    HAS_ORIENTATION, PACKET_PADDING, PACKET_RECOVERED, Packet, frame_name,
+    HAS_ORIENTATION, PACKET_PADDING, Packet, frame_name,
     history_data, history_get,
 )
 from sfu.engine.tables cimport MAX_LAYERS, PayloadType, Source
@@ -27,7 +27,7 @@ cdef enum:
 
 
 cdef void inspect_packet(Source *source, Packet *packet, const PayloadType *payload, const uint8_t *data,
-                         const RtpHeader *header, const Extensions *x, bint recovered, int64_t now_us) noexcept nogil:
+                         const RtpHeader *header, const Extensions *x, int64_t now_us) noexcept nogil:
     """Fill in the description of a packet that was just stored. `data` is the packet that `x` points into."""
     packet.arrival_us = now_us
     packet.timestamp = header.timestamp
@@ -37,8 +37,6 @@ cdef void inspect_packet(Source *source, Packet *packet, const PayloadType *payl
     packet.codec = payload.codec
     packet.marker = header.marker
     packet.frame = frame_name(header.timestamp, 0)
-    if recovered:
-        packet.flags |= PACKET_RECOVERED
     if x.data[<int>EXT_AUDIO_LEVEL] != NULL and x.size[<int>EXT_AUDIO_LEVEL] >= 1:
         packet.flags |= HAS_AUDIO_LEVEL
         packet.audio_level = x.data[<int>EXT_AUDIO_LEVEL][0]
@@ -78,7 +76,6 @@ cdef void inspect_vp8(Source *source, Packet *packet, const uint8_t *payload) no
     cdef Vp8Descriptor vp8
     if vp8_parse(payload, packet.payload_size, &vp8):
         return
-    packet.descriptor_size = vp8.size
     packet.temporal = vp8.temporal if vp8.has_temporal else 0
     packet.has_picture_id = vp8.has_picture_id
     packet.picture_id = vp8.picture_id if vp8.long_picture_id else long_picture_id(source, vp8.picture_id)

@@ -51,8 +51,7 @@ cdef enum PayloadFlags:
     PAYLOAD_KNOWN = 1
     PAYLOAD_RTX = 2
     PAYLOAD_NACK = 4
-    PAYLOAD_TRANSPORT_CC = 8
-    PAYLOAD_PLI = 16
+    PAYLOAD_PLI = 8
 
 cdef struct PeerPath:
     Path path

@@ -346,7 +346,6 @@ def _engine_payload(codec: Codec) -> Payload:
         clock_rate=codec.clock_rate,
         rtx_payload_type=codec.rtx_payload_type,
         nack="nack" in codec.feedback,
-        transport_cc="transport-cc" in codec.feedback,
         pli="nack pli" in codec.feedback,
     )
 

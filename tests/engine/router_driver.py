@@ -42,9 +42,9 @@ SEND_EXTENSIONS = {
     int(HeaderExtension.VIDEO_ORIENTATION): 13,
 }
 
-VP8 = Payload(96, Codec.VP8, 90_000, 97, True, True, True)
-H264 = Payload(102, Codec.H264, 90_000, 103, True, True, True)
-OPUS = Payload(111, Codec.OPUS, 48_000, None, False, True, False)
+VP8 = Payload(96, Codec.VP8, 90_000, 97, nack=True, pli=True)
+H264 = Payload(102, Codec.H264, 90_000, 103, nack=True, pli=True)
+OPUS = Payload(111, Codec.OPUS, 48_000)
 VIDEO_TYPES: list[tuple[int, int, int | None]] = [(96, 100, 101), (102, 104, 105)]
 AUDIO_TYPES: list[tuple[int, int, int | None]] = [(111, 109, None)]
 

@@ -6,11 +6,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
 OURS = ("sfu.", "signaling.", "tests.integration.")
 THE_LOOPS_OWN = "asyncio_"  # its pool's threads stay for the next call of to_thread
+GONE_WITHIN_S = 15.0
+LOOK_EVERY_S = 0.1
 OPEN_FILES = Path("/proc/self/fd")
 
 
@@ -33,3 +36,12 @@ def census() -> Counter[str]:
 def left_since(before: Counter[str]) -> dict[str, int]:
     """What there is more of."""
     return dict(census() - before)
+
+
+async def assert_nothing_left(before: Counter[str]) -> None:
+    """What was closed may take a moment to be gone."""
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while left_since(before) and time.monotonic() < deadline:
+        await asyncio.sleep(LOOK_EVERY_S)
+    left = left_since(before)
+    assert not left, left

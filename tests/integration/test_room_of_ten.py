@@ -11,7 +11,7 @@ import pytest
 from sfu.config import Settings
 from sfu.server import Server
 from tests.integration.crowd import VIDEO_SLOTS, Crowd
-from tests.integration.leftovers import census, left_since
+from tests.integration.leftovers import assert_nothing_left, census
 
 PARTICIPANTS = 10
 SECONDS = 8.0
@@ -97,7 +97,7 @@ async def test_ten_people_come_and_go(
 
     del crowd, seen, reports, busy
     await until(lambda: not any(worker.commands.live_handles), lambda: worker.commands.live_handles)
-    await until(lambda: not left_since(before), lambda: left_since(before))
+    await assert_nothing_left(before)
     await until(lambda: not _engine_objects(server), lambda: _engine_objects(server))
     assert server.directory.rooms == server.directory.participants == 0
 

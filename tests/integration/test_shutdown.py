@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -21,7 +22,7 @@ from sfu.load.peer import LightPeer, LightSpec
 from sfu.server import Server
 from sfu.transport.certificate import Certificate
 from sfu.transport.dtls import TransportState
-from tests.integration.leftovers import census, left_since
+from tests.integration.leftovers import assert_nothing_left, census
 from tests.integration.processes import ROOT
 from tests.load.conftest import until
 
@@ -29,6 +30,7 @@ CAMERA = VideoSpec((VideoLayer("", 320, 180, 150_000),), temporal_layers=1)
 START_WITHIN_S = 20.0
 GRACE_S = 3.0
 INTERPRETER_S = 2.0  # its own end, on a machine that is busy
+SETTLE_S = 0.5
 BOTS = 4
 
 
@@ -106,7 +108,7 @@ async def test_a_second_server_names_the_port_that_is_taken_and_leaves_nothing()
         for name, port in (("http_port", http_port), ("udp_port", udp_port)):
             with pytest.raises(ConfigError, match=f"^{name} = {port} "):
                 await Server(settings(**{name: port})).start()
-        await until(lambda: not left_since(before))
+        await assert_nothing_left(before)
         bots = await call(first.url, [])
         for bot in bots:
             await bot.close()
@@ -130,7 +132,7 @@ async def test_ports_are_free_again_when_a_server_has_stopped() -> None:
 
 async def test_nothing_is_left_of_a_server_that_has_stopped() -> None:
     """Twice: the first one also makes what a process makes once."""
-    before = None
+    before: Counter[str] = Counter()
     for _ in range(2):
         server = Server(settings())
         await server.start()
@@ -139,8 +141,7 @@ async def test_nothing_is_left_of_a_server_that_has_stopped() -> None:
         for bot in bots:
             await bot.close()
         del server, bots
-        if before is None:
-            await asyncio.sleep(0.5)
-            before = census()
-    counted = before
-    await until(lambda: not left_since(counted))
+        if before:
+            await assert_nothing_left(before)
+        await asyncio.sleep(SETTLE_S)
+        before = census()

@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 import subprocess
-from pathlib import Path
 from typing import Any, Final
 
 from tests.packaging.archives import ROOT, clean_environment

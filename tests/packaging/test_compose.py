@@ -17,7 +17,7 @@ from tests.packaging.compose import Project
 BUILD_WITHIN_S = 1800
 REFUSED_WITHIN_S = 60
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(BUILD_WITHIN_S)]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(BUILD_WITHIN_S)]
 
 
 @pytest.fixture(scope="module")

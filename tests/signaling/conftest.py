@@ -10,9 +10,8 @@ import pytest
 
 from sfu.config import Settings
 from sfu.server import Server
+from tests.signaling.signed import SECRET
 from tests.signaling.websocket import Clients
-
-SECRET = "a secret of the tests, long enough for HS256 and HS384"
 
 
 @pytest.fixture
@@ -38,6 +37,14 @@ async def guarded_server() -> AsyncIterator[Server]:
     )
     async for one in running(settings):
         yield one
+
+
+@pytest.fixture
+async def guests(http: aiohttp.ClientSession, guarded_server: Server) -> AsyncIterator[Clients]:
+    """Clients of the guarded server."""
+    some = Clients(http, guarded_server.url)
+    yield some
+    await some.close()
 
 
 @pytest.fixture

@@ -143,9 +143,10 @@ def layers(seed: int, capacity_bps: float = MBIT, seconds: float = 63, **options
     path.run(seconds)
     samples = between(path, 3, seconds)
     last = between(path, 10, seconds)
+    top = max(sample.layer for sample in samples)
     return {
-        "top layer": float(max(sample.layer for sample in samples)),
-        "time in top": float(np.mean([sample.layer == max(s.layer for s in samples) for sample in last])),
+        "top layer": float(top),
+        "time in top": float(np.mean([sample.layer == top for sample in last])),
         "switches": float(source.switches),
         "estimate": used(samples),
         "queue p95 ms": queue_ms(samples, 95),

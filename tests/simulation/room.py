@@ -36,9 +36,9 @@ PERFECT = LinkModel(delay_us=0)
 def payloads_of(track: TrackModel) -> list[Payload]:
     """As the SDP negotiation would say."""
     if track.is_audio:
-        return [Payload(track.payload_type, Codec.OPUS, 48_000, None, False, True, False)]
+        return [Payload(track.payload_type, Codec.OPUS, 48_000)]
     codec = Codec.VP8 if track.codec == "VP8" else Codec.H264
-    return [Payload(track.payload_type, codec, 90_000, track.rtx_payload_type, True, True, True)]
+    return [Payload(track.payload_type, codec, 90_000, track.rtx_payload_type, nack=True, pli=True)]
 
 
 @dataclass

@@ -42,14 +42,19 @@ cdef struct RateControl:
     int64_t changed_us          # INT64_MIN = never
     int64_t decreased_us
     double resume_bps
-    uint32_t drains             # in a row, without the queue having been empty
+    uint32_t drains             # since the queue was last empty for a while
+    double first_drain_bps      # the capacity that the first of them found
+    int64_t drain_us            # the last one's begin
     bint visible                # RATE_DRAIN: packets sent after the decrease have been reported,
     int64_t visible_us          # since then
     int64_t visible_queue_us    # with this queue at that time, and since then
     int64_t queue_low_us        # within these
     int64_t queue_high_us
     bint yielding               # RATE_COMPETE: a loss was answered, the queue is to fall first
-    int64_t alone_since_us      # less passes than is sent
+    int64_t alone_since_us      # less passes than was sent
+    double lagged_bps           # the rate half a second to a second ago
+    double lagging_bps
+    int64_t lagged_us
     int64_t empty_since_us      # INT64_MIN = there is a queue
     bint capacity_outgrown      # since rate_take_outgrown: the throughput exceeds the known capacity
     bint delay_shifted          # since rate_take_shifted: the queue neither drains nor moves: it is the path's delay

@@ -18,14 +18,17 @@ cdef double ADDITIVE_MIN_BPS = 4000.0
 cdef enum:                              # own
     SETTLE_US = 50_000                  # after a decrease: what is sent from then on shows its effect
     CHECK_US = 200_000                  # until then a drain's effect must show
-    DRAINED_MAX_US = 50_000
+    DRAINED_MAX_US = 35_000
+    DRAIN_MAX_US = 2_500_000            # a drain takes no longer
+    LAG_US = 500_000
     FLAT_US = 10_000                    # a queue that moves less while it should drain is none
     ALONE_US = 700_000                  # nobody to compete with, if more sent does not bring more through
     EMPTY_US = 1_000_000                # nobody else is there when the queue is empty for so long
     YIELD_MAX_US = 2_000_000            # a queue that has not fallen by then does not
 
 cdef double UNDRAINED = 0.8             # a queue that still has this share of its length has not drained
-cdef double DRAINED_PACKETS = 2.0
+cdef double DRAINED_PACKETS = 1.0
+cdef double SHRINKING = 0.8             # drains that find ever less capacity give way to somebody
 cdef double ALONE = 0.85                # in competition, less than this share passes: there is nobody to compete with
 cdef double OVERLOADED = 0.95           # less than this share of the rate passes: it is our own overload
 cdef double FAR_BELOW = 0.5             # a throughput below this share of the rate: reduce at once
@@ -169,11 +172,17 @@ cdef void begin_drain(RateControl *r, const RateControlParameters *p, const Rate
     cdef double capacity_bps = r.rate_bps
     if heard.busy_bps >= 0:
         capacity_bps = min(r.rate_bps, heard.busy_bps)
+    if r.drains >= p.drains_max and capacity_bps < SHRINKING * r.first_drain_bps:
+        begin_compete(r, heard.now_us)
+        return
     note_overuse(r, capacity_bps)
     r.resume_bps = p.backoff_gentle * capacity_bps
     set_rate(r, capacity_bps * min(max(1.0 - heard.queue_us / p.drain_us, p.backoff_hard), p.backoff_gentle),
              heard.now_us)
-    r.drains = r.drains + 1 if r.state == RATE_DRAIN else 1
+    if r.drains == 0:
+        r.first_drain_bps = capacity_bps
+    r.drains += 1
+    r.drain_us = heard.now_us
     r.state = RATE_DRAIN
     r.visible = False
 
@@ -187,8 +196,11 @@ cdef void begin_compete(RateControl *r, int64_t now_us) noexcept nogil:
     set_rate(r, max(r.rate_bps, r.resume_bps), now_us)
     r.state = RATE_COMPETE
     r.yielding = False
-    r.empty_since_us = INT64_MIN
+    r.drains = 0
     r.alone_since_us = now_us
+    r.lagged_bps = r.rate_bps
+    r.lagging_bps = r.rate_bps
+    r.lagged_us = now_us
 
 
 cdef int64_t drained_us(const RateControl *r, const RateControlParameters *p) noexcept nogil:
@@ -214,13 +226,13 @@ cdef void drain(RateControl *r, const RateControlParameters *p, const RateInput 
     r.queue_high_us = max(r.queue_high_us, heard.queue_us)
     if heard.queue_us <= drained_us(r, p):
         end_drain(r, heard.now_us)
-    elif heard.queue_us < UNDRAINED * r.visible_queue_us:
+    elif heard.queue_us < UNDRAINED * r.visible_queue_us and heard.now_us - r.drain_us < DRAIN_MAX_US:
         see_queue(r, heard)
     elif heard.now_us - r.visible_us < CHECK_US:
         return
-    elif r.drains < p.drains_max and 0 <= heard.busy_bps < OVERLOADED * r.rate_bps:
+    elif 0 <= heard.busy_bps < OVERLOADED * r.rate_bps:
         begin_drain(r, p, heard)
-    elif heard.now_us - r.visible_us > p.drain_wait_us:
+    elif heard.now_us - r.visible_us > p.drain_wait_us or heard.now_us - r.drain_us > DRAIN_MAX_US:
         # What we send passes, and yet the queue stays.
         if r.queue_high_us - r.queue_low_us < FLAT_US:
             r.delay_shifted = True
@@ -229,15 +241,23 @@ cdef void drain(RateControl *r, const RateControlParameters *p, const RateInput 
             begin_compete(r, heard.now_us)
 
 
-cdef void compete(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
-    cdef double elapsed = (heard.now_us - r.changed_us) / 1e6, step_bps
+cdef void watch_empty(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
     if heard.queue_us > p.drained_us:
         r.empty_since_us = INT64_MIN
     elif r.empty_since_us == INT64_MIN:
         r.empty_since_us = heard.now_us
     elif heard.now_us - r.empty_since_us > EMPTY_US:
-        r.state = RATE_HOLD
-        return
+        r.drains = 0
+        if r.state == RATE_COMPETE:
+            r.state = RATE_HOLD
+
+
+cdef void compete(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
+    cdef double elapsed = (heard.now_us - r.changed_us) / 1e6, step_bps
+    if heard.now_us - r.lagged_us > LAG_US:
+        r.lagged_bps = r.lagging_bps
+        r.lagging_bps = r.rate_bps
+        r.lagged_us = heard.now_us
     r.queue_low_us = min(r.queue_low_us, heard.queue_us)
     if r.yielding:
         r.changed_us = heard.now_us
@@ -247,7 +267,7 @@ cdef void compete(RateControl *r, const RateControlParameters *p, const RateInpu
                 or heard.now_us - r.decreased_us > YIELD_MAX_US):
             r.yielding = False
         return
-    if not 0 <= heard.busy_bps < ALONE * r.rate_bps:
+    if not 0 <= heard.busy_bps < ALONE * min(r.lagged_bps, r.rate_bps):
         r.alone_since_us = heard.now_us
     elif heard.now_us - r.alone_since_us > ALONE_US:
         begin_drain(r, p, heard)
@@ -265,6 +285,7 @@ cdef void compete(RateControl *r, const RateControlParameters *p, const RateInpu
 cdef void rate_control_update(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
     if heard.throughput_bps >= 0:
         r.throughput_bps = heard.throughput_bps
+    watch_empty(r, p, heard)
     if r.state == RATE_DRAIN:
         drain(r, p, heard)
     elif r.state == RATE_COMPETE:

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one receiver may be sent: its estimate now, the least it was of late, and what it was last told to find out."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from sfu.rooms.allocation import NORMAL, UNLIMITED
+
+# An upgrade counts on what the estimate has been for so long: a rate control's swing is longer, a single high is not.
+STEADY_US: Final = 2_000_000
+
+# Of an estimate, at most so much is kept for retransmissions; beyond that it is the estimate that is wrong.
+MAX_RESERVE: Final = 0.15
+
+# A fall by so much does not wait for the next tick.
+SUDDEN_FALL: Final = 0.95
+
+# goog_cc probes an idle link that often as well.
+PROBE_INTERVAL_US: Final = 5_000_000
+
+# Telling the estimator of each kilobit more would be for nothing.
+WANTED_CHANGE: Final = 0.05
+
+
+@dataclass(slots=True)
+class Budget:
+    estimate_bps: int | None = None
+    """None: there is no estimate, and no limit."""
+    congestion: int = NORMAL
+    loss: float = 0.0
+    """Share of packets that are sent again."""
+    _recent: deque[tuple[int, int]] = field(default_factory=deque)
+    """Estimates with their times: the one in force at the window's beginning, and those in it."""
+    _spent_on_bps: int = 0
+    _wanted_bps: int | None = None
+    _probed_us: int | None = None
+
+    def take(self, rate_bps: int, congestion: int, now_us: int) -> bool:
+        """True: it should be acted upon at once."""
+        worse = congestion > self.congestion or rate_bps < SUDDEN_FALL * self._spent_on_bps or self.estimate_bps is None
+        self.estimate_bps, self.congestion = rate_bps, congestion
+        self._recent.append((now_us, rate_bps))
+        return worse
+
+    def present(self, now_us: int) -> tuple[int, int]:
+        """(now, and the least of late)"""
+        if self.estimate_bps is None:
+            return UNLIMITED, UNLIMITED
+        while len(self._recent) > 1 and self._recent[1][0] <= now_us - STEADY_US:
+            self._recent.popleft()
+        self._spent_on_bps = self.estimate_bps
+        least = min((rate for _, rate in self._recent), default=self.estimate_bps)
+        share = 1 - min(self.loss, MAX_RESERVE)
+        return int(self.estimate_bps * share), int(least * share)
+
+    def wants(self, wanted_bps: int) -> bool:
+        """Whether the estimator should be told so."""
+        before = self._wanted_bps
+        if before is not None and abs(wanted_bps - before) <= WANTED_CHANGE * before:
+            return False
+        self._wanted_bps = wanted_bps
+        return True
+
+    def may_probe(self, now_us: int) -> bool:
+        if self._probed_us is not None and now_us - self._probed_us < PROBE_INTERVAL_US:
+            return False
+        self._probed_us = now_us
+        return True
