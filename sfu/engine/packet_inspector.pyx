@@ -61,8 +61,9 @@ cdef void inspect_video(Source *source, Packet *packet, const uint8_t *data, con
     cdef const uint8_t *payload = data + packet.payload_offset
     if packet.codec == CODEC_VP8:
         inspect_vp8(source, packet, payload)
-        return           # its own descriptor tells all that there is to tell
-    if packet.codec == CODEC_VP9:
+        if packet.has_picture_id:
+            return       # its own descriptor tells all that there is to tell
+    elif packet.codec == CODEC_VP9:
         inspect_vp9(source, packet, payload)
     elif packet.codec == CODEC_H264:
         inspect_h264(source, packet, payload)

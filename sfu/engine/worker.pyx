@@ -67,6 +67,7 @@ cdef void run(WorkerState *w) noexcept nogil:
     """The thread's life: receive, work a slice under the lock, send; sleep when there is nothing to do."""
     cdef sigset_t all_signals
     cdef int received
+    cdef uint32_t ready
     cdef bint busy, signal
     cdef int64_t now_us
     sigfillset(&all_signals)
@@ -75,18 +76,25 @@ cdef void run(WorkerState *w) noexcept nogil:
         received = udp_receive(w.udp, w.batch, RECEIVE_BATCH)
         now_us = monotonic_us()
         handover_worker_lock(&w.lock)
+        forget_sent(w)
         busy = work(w, received, now_us)
         publish(w, now_us)
         signal = w.router.signal_python and not w.signalled
         if signal:
             w.signalled = True
+        ready = w.router.egress.count
         handover_worker_unlock(&w.lock)
         if signal:
             eventfd_write(w.event_fd, 1)
-        send(w)
+        send(w, ready)
         w.busy_us += monotonic_us() - now_us
         if received <= 0 and (not busy or w.router.egress.count > w.router.egress.done):
             rest(w)
+    # What the last commands had to say, goodbyes above all.
+    handover_worker_lock(&w.lock)
+    ready = w.router.egress.count
+    handover_worker_unlock(&w.lock)
+    send(w, ready)
 
 
 cdef bint work(WorkerState *w, int received, int64_t now_us) noexcept nogil:
@@ -102,12 +110,18 @@ cdef bint work(WorkerState *w, int received, int64_t now_us) noexcept nogil:
     return router_busy(w.router)
 
 
-cdef void send(WorkerState *w) noexcept nogil:
-    """Give the egress batch to the socket; what it does not take stays for the next time."""
-    cdef uint32_t waiting = w.router.egress.count - w.router.egress.done
-    if waiting == 0:
-        return
-    w.router.egress.done += <uint32_t>udp_send(w.udp, &w.router.egress.packets[w.router.egress.done], waiting)
+cdef void send(WorkerState *w, uint32_t ready) noexcept nogil:
+    """Give the egress batch up to `ready` to the socket; what it does not take stays for the next time.
+
+    Without the lock: meanwhile a control call may put more behind it, so that only `done` is written here.
+    """
+    cdef uint32_t waiting = ready - w.router.egress.done
+    if waiting:
+        w.router.egress.done += <uint32_t>udp_send(w.udp, &w.router.egress.packets[w.router.egress.done], waiting)
+
+
+cdef void forget_sent(WorkerState *w) noexcept nogil:
+    """Under the lock: a batch that is out makes room for the next one."""
     if w.router.egress.done >= w.router.egress.count:
         w.router.egress.count = 0
         w.router.egress.done = 0
@@ -148,6 +162,7 @@ cdef int64_t time_to_next(WorkerState *w) noexcept nogil:
     """µs until the next timer. A control call may bring it forward at any moment: it wakes the thread afterwards."""
     cdef int64_t next_us
     handover_worker_lock(&w.lock)
+    forget_sent(w)
     next_us = w.router.next_tick_us
     # While the socket takes no more, work that waits for room in the egress batch waits for the socket.
     if router_busy(w.router) and w.router.egress.count == w.router.egress.done:

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Carries the decisions of `slots` and `layers` out: for one receiver at a time, only what differs from what is."""
+"""Carries the decisions of `slots` out: for one receiver at a time, only what differs from what is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from sfu.rooms.layers import choose_target
 from sfu.rooms.media import SentTrack, SlotState
 from sfu.rooms.member import Member
 from sfu.rooms.model import Publication, PublicationId
@@ -48,22 +47,11 @@ def candidates(offered: Offered, speakers: Speakers) -> Candidates:
 
 
 def plan(member: Member, offered: Offered, everything: Candidates) -> None:
-    """Bind, unbind and re-bind this member's slots, and set their targets. Silent where nothing changes."""
+    """Bind, unbind and re-bind this member's slots; their targets are the regulator's. Silent where nothing changes."""
     videos, audios = everything
     # A publication that turns out to be undecodable leaves its place to another: each round rules one out at least.
     while not _bind_all(member, offered, _wanted(member, videos), _wanted(member, audios)):
         pass
-    for state in member.media.slots.values():
-        set_target(member, state)
-
-
-def set_target(member: Member, state: SlotState) -> None:
-    """The layer that a slot should show of what it is bound to."""
-    publication = member.bound.get(state.slot.mid)
-    if publication is not None and state.track is not None:
-        wish = member.participant.wish(publication.id)
-        layers = publication.layers
-        member.media.set_target(state, choose_target(layers, state.track.live, wish))
 
 
 def _wanted(member: Member, everything: Iterable[Candidate]) -> list[Candidate]:
@@ -106,6 +94,5 @@ def _bind(member: Member, state: SlotState, publication: Publication, track: Sen
         member.undecodable.add(publication.id)
         return False
     member.bound[mid] = publication
-    set_target(member, state)
     member.tell_slot(state)
     return True

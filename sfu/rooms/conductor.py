@@ -44,6 +44,7 @@ from sfu.rooms.model import (
     Source,
     Wish,
 )
+from sfu.rooms.regulator import Regulator
 from sfu.rooms.room import Room
 from sfu.rooms.speakers import SILENT, Speakers
 from sfu.sdp.negotiation import MediaSection, parse_offer
@@ -121,6 +122,7 @@ class Conductor:
         self._on_empty = on_empty
         self._speakers = Speakers()
         self._levels = _Levels()
+        self.regulator: Final = Regulator(self.members, self._speakers)
         self._to_plan: dict[ParticipantId, None] = {}  # an ordered set
         self._plan_scheduled = False
 
@@ -141,7 +143,7 @@ class Conductor:
         if older is not None:
             self.leave(self.members[older.id], LeaveReason.REPLACED, keep_room=True)
         participant = self.room.join(identity, name, permissions, metadata=metadata, attributes=attributes)
-        member = Member(participant, listener, self._on_transport, self._on_live)
+        member = Member(participant, listener, self._on_transport, self._on_live, self._on_estimate)
         member.media = ParticipantMedia(self.port, self._open_transport, member)
         self.members[participant.id] = member
         return member
@@ -151,6 +153,7 @@ class Conductor:
         if self.members.pop(member.participant.id, None) is None:
             return
         self._levels.forget(member.participant.id)
+        self.regulator.forget(member.participant)
         member.media.close()
         self.room.leave(member.participant, reason)
         member.tell(Removed(reason))
@@ -254,6 +257,7 @@ class Conductor:
             if member.deadline_us is not None and now_us >= member.deadline_us:
                 self.leave(member, LeaveReason.LOST)
         self._sample_speakers(statistics, now_us)
+        self.regulator.tick(statistics, now_us)
 
     def measure_layers(self, statistics: Statistics) -> None:
         """Fill in the sizes of layers whose publisher declared none. Much less often than `tick`."""
@@ -296,6 +300,7 @@ class Conductor:
     def _on_transport(self, member: Member, state: TransportState) -> None:
         if state not in ENDED or member.participant.id not in self.members:
             return
+        self.regulator.forget(member.participant)
         member.bound.clear()
         self.plan_soon(None)
         if not member.signalled:
@@ -307,11 +312,14 @@ class Conductor:
             member.tell(MediaLost())
 
     def _on_live(self, member: Member, track: SentTrack) -> None:
-        publication = member.publication_of(track)
+        """Its layers came or went: who receives it gets another one."""
         for receiver in self.members.values():
-            for state in receiver.media.slots.values():
-                if state.track is track and receiver.bound.get(state.slot.mid) is publication:
-                    binder.set_target(receiver, state)
+            if any(state.track is track for state in receiver.media.slots.values()):
+                self.plan_soon(receiver)
+
+    def _on_estimate(self, member: Member, rate_bps: int, congestion: int) -> None:
+        if self.regulator.allocator.take_estimate(member, rate_bps, congestion, self._clock()):
+            self.plan_soon(member)
 
     # --- publications and slots
 
@@ -362,8 +370,12 @@ class Conductor:
             member = self.members.get(participant)
             if member is not None:
                 binder.plan(member, offered, everything)
+        now_us = self._clock()
+        self.regulator.run([self.members[one] for one in todo if one in self.members], now_us)
         if self._to_plan:
             self._schedule_plan()
+        else:
+            self.regulator.settle_demand(now_us)
 
 
 def _origin(event: RoomEvent) -> Participant:

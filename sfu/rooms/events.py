@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from sfu.rooms.model import LeaveReason, Mid, Participant, Permissions, Publication
@@ -70,6 +71,40 @@ class LayerChanged:
     temporal: int
 
 
+class PauseReason(enum.StrEnum):
+    """Why a subscription gets nothing although it is wished for."""
+
+    BANDWIDTH = "bandwidth"
+    """Not even the lowest layer fits the receiver's link."""
+    OVERLOAD = "overload"
+    """The server cannot carry it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionPaused:
+    """Nothing of a publication is sent to this participant for now, or something is again (then without a reason)."""
+
+    publication: Publication
+    paused: bool
+    reason: PauseReason | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishLayers:
+    """Which layers of its own publication this participant should send: the others nobody receives."""
+
+    publication: Publication
+    layers: tuple[tuple[str, bool], ...]
+    """(rid, active), in the order of the publication's layers; one with an empty rid where there are no rids."""
+
+
+@dataclass(frozen=True, slots=True)
+class QualityChanged:
+    """How good the connections of these participants are: 1 (bad) to 5."""
+
+    scores: tuple[tuple[Participant, int], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class SpeakersChanged:
     """Who speaks now, the dominant speaker first."""
@@ -96,5 +131,16 @@ class Removed:
     reason: LeaveReason
 
 
-ParticipantEvent = RoomEvent | SlotBound | LayerChanged | SpeakersChanged | PermissionsChanged | MediaLost | Removed
+ParticipantEvent = (
+    RoomEvent
+    | SlotBound
+    | LayerChanged
+    | SubscriptionPaused
+    | PublishLayers
+    | QualityChanged
+    | SpeakersChanged
+    | PermissionsChanged
+    | MediaLost
+    | Removed
+)
 """What one participant's listener hears."""

@@ -17,6 +17,7 @@ ALL_TEMPORAL: Final = 7
 TEMPORAL_LAYERS: Final = 3
 # Of a camera whose publisher did not say.
 ASSUMED_FPS: Final = 30.0
+ASSUMED_HEIGHT: Final = 720
 
 
 class Target(NamedTuple):
@@ -42,6 +43,25 @@ def choose_target(layers: Sequence[Layer], live: int, wish: Wish) -> Target:
     fitting = [index for index in flowing if _fits(layers[index], wish)]
     spatial = fitting[-1] if fitting else flowing[0] if flowing else 0
     return Target(spatial, _temporal(layers[spatial], wish))
+
+
+def limit_target(
+    target: Target, layers: Sequence[Layer], max_height: int | None, max_temporal: int | None
+) -> Target:
+    """The target within limits that are not the receiver's. Sizes that nobody knows are taken to halve with each layer."""
+    spatial, temporal = target
+    if spatial == PAUSED:
+        return target
+    if max_height is not None:
+        while spatial > 0 and _shorter_side(layers, spatial) > max_height:
+            spatial -= 1
+    return Target(spatial, temporal if max_temporal is None else min(temporal, max_temporal))
+
+
+def _shorter_side(layers: Sequence[Layer], index: int) -> int:
+    """A camera may be held upright."""
+    side = min(layers[index].width, layers[index].height) if index < len(layers) else 0
+    return side or ASSUMED_HEIGHT >> max(0, len(layers) - 1 - index)
 
 
 def layers_of(rids: Sequence[str], declared: Sequence[Layer]) -> tuple[Layer, ...]:

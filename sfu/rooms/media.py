@@ -82,12 +82,15 @@ class SlotState:
     """Counts binds and unbinds, so that a late message or event is known for what it is."""
     track: SentTrack | None = None
     target: Target | None = None
+    needed: int = -1
+    """The highest layer that the publisher has to send for it."""
 
 
 class MediaObserver(Protocol):
     """Who hears what the engine reports of this participant's media."""
 
     def on_transport(self, state: TransportState) -> None: ...
+    def on_estimate(self, rate_bps: int, congestion: int) -> None: ...
     def on_live(self, track: SentTrack) -> None: ...
     def on_started(self, slot: SlotState, rtp_timestamp: int) -> None: ...
     def on_layer(self, slot: SlotState, spatial: int, temporal: int) -> None: ...
@@ -127,6 +130,11 @@ class ParticipantMedia:
         return self._connection is not None and self._connection.transport.state is TransportState.CONNECTED
 
     @property
+    def transport(self) -> int | None:
+        """The engine's handle of it, while there is one."""
+        return self._connection.transport.handle if self._connection is not None and self.alive else None
+
+    @property
     def failure(self) -> str | None:
         """Why the last transport failed."""
         return None if self._connection is None else self._connection.transport.failure
@@ -157,7 +165,9 @@ class ParticipantMedia:
         """
         if not self.continues(offer):
             self.close()
-            self._connection = _Connection(self._open_transport(self._on_state), offer)
+            transport = self._open_transport(self._on_state)
+            transport.on_estimate = self._observer.on_estimate
+            self._connection = _Connection(transport, offer)
         connection = self._connection
         assert connection is not None
         connection.offer = offer
@@ -186,20 +196,30 @@ class ParticipantMedia:
         if not payloads:
             return False
         state.generation += 1
-        state.track, state.target = track, None
+        state.track, state.target, state.needed = track, None, 0
         payloads = payloads[:MAX_PAYLOAD_TYPES]
         self._port.commands.bind(state.forwarder, track.handle, number, state.generation, list(payloads))
         return True
 
     def unbind(self, state: SlotState) -> None:
         state.generation += 1
-        state.track, state.target = None, None
+        state.track, state.target, state.needed = None, None, -1
         self._port.commands.unbind(state.forwarder)
 
     def set_target(self, state: SlotState, target: Target) -> None:
         if state.target != target:
             state.target = target
             self._port.commands.set_target(state.forwarder, target.spatial, target.temporal)
+
+    def set_wanted(self, wanted_bps: int) -> None:
+        """What all wishes of this participant add up to: how far its link is worth finding out about."""
+        if self._connection is not None and self.alive:
+            self._port.commands.set_wanted(self._connection.transport.handle, wanted_bps)
+
+    def request_probe(self, target_bps: int) -> None:
+        """Find out whether its link carries so much."""
+        if self._connection is not None and self.alive:
+            self._port.commands.request_probe(self._connection.transport.handle, target_bps)
 
     def remove_track(self, mid: Mid) -> None:
         """Unpublished without a new offer: the section stays, nothing of it is routed any more."""

@@ -25,6 +25,7 @@ class Member:
     listener: Listener
     on_transport_state: Callable[[Member, TransportState], None]
     on_live_layers: Callable[[Member, SentTrack], None]
+    on_link_estimate: Callable[[Member, int, int], None]
     media: ParticipantMedia = field(init=False)
     published: dict[Mid, Publication] = field(default_factory=dict)
     bound: dict[Mid, Publication] = field(default_factory=dict)
@@ -56,6 +57,9 @@ class Member:
 
     def on_transport(self, state: TransportState) -> None:
         self.on_transport_state(self, state)
+
+    def on_estimate(self, rate_bps: int, congestion: int) -> None:
+        self.on_link_estimate(self, rate_bps, congestion)
 
     def on_live(self, track: SentTrack) -> None:
         self.on_live_layers(self, track)

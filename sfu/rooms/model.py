@@ -71,6 +71,8 @@ class Wish:
     max_fps: float | None = None
     slot: Mid | None = None
     """The very slot to bind it to."""
+    selected: bool = False
+    """It is on the receiver's stage: served before the others where bandwidth is short."""
 
 
 @dataclass(frozen=True, slots=True)

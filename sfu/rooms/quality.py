@@ -21,8 +21,8 @@ COMFORTABLE_DELAY_MS: Final = 177.3
 PROCESSING_DELAY_MS: Final = 40.0
 # A jitter buffer holds about twice the jitter.
 JITTER_FACTOR: Final = 2.0
-# G.113's packet-loss robustness for a codec with concealment (per cent at which half of the effect is reached).
-ROBUSTNESS: Final = 12.0
+# Packet-loss robustness with concealment (G.113, for G.711: per cent at which half of the effect is reached).
+ROBUSTNESS: Final = 25.1
 WORST_IMPAIRMENT: Final = 95.0
 
 # Opinion scores (1 to 4.5) at which a connection is called 5, 4, 3 and 2. 4.3: very satisfied (G.107, table B.1).

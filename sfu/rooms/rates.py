@@ -54,9 +54,14 @@ class TrackRates:
         share = min(1.0, max(MIN_SHARE, sent_bps / full_bps))
         self._shares[temporal] += LEARNING * (share - self._shares[temporal])
 
-    def rates(self) -> Rates:
+    @property
+    def total_bps(self) -> float:
+        return sum(self._layers_bps)
+
+    def rates(self, overhead: float = 1.0) -> Rates:
+        """`overhead`: what to multiply media by."""
         first, second, all_of_them = self._shares
-        layers_bps = tuple(self._full_bps(index) for index in range(len(self._layers_bps)))
+        layers_bps = tuple(overhead * self._full_bps(index) for index in range(len(self._layers_bps)))
         return Rates(layers_bps, (min(first, second), second, all_of_them))
 
     def _take(self, index: int, bitrate_bps: float, passed_us: int) -> None:

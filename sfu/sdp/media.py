@@ -52,6 +52,8 @@ RECEIVE_EXTENSIONS = frozenset(
     {MID_URI, AUDIO_LEVEL_URI, TRANSPORT_CC_URI, VIDEO_ORIENTATION_URI, DEPENDENCY_DESCRIPTOR_URI}
 )
 
+DESCRIBES_ITSELF = "VP8"
+
 _RTP_PROTOCOLS = frozenset({"UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP"})  # JSEP §5.1.2
 _TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+")  # RFC 8866 §9
 _RID = re.compile(r"[0-9A-Za-z_-]+")  # RFC 8851 §10
@@ -135,6 +137,10 @@ def _read_section(index: int, media: MediaDescription, session: Section, claimed
         return MediaSection(
             index, mid, kind, "inactive", True, media=media.media, protocol=media.protocol, formats=media.formats
         )
+    if direction == "publish" and codecs[0].name == DESCRIBES_ITSELF:
+        # With the descriptor Chromium strips VP8's own down to nothing, which receivers without the extension need.
+        extensions = {key: uri for key, uri in extensions.items() if uri != DEPENDENCY_DESCRIPTOR_URI}
+        directed &= extensions.keys()
     rids: tuple[str, ...] = ()
     simulcast = False
     declared: tuple[tuple[int, int | None], ...] = ()

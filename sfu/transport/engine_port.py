@@ -15,6 +15,7 @@ from sfu.engine.events import (
     ForwarderLayer,
     ForwarderStarted,
     TrackLayers,
+    TransportEstimate,
     TransportExpired,
     TransportPath,
 )
@@ -22,7 +23,7 @@ from sfu.engine.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-TransportEvent = TransportPath | DtlsDatagram | TransportExpired
+TransportEvent = TransportPath | DtlsDatagram | TransportExpired | TransportEstimate
 TrackEvent = TrackLayers
 ForwarderEvent = ForwarderStarted | ForwarderLayer
 
@@ -106,7 +107,7 @@ class EnginePort:
                 logger.exception("handler of %s failed", type(event).__name__)
 
     def _dispatch(self, event: Event) -> None:
-        if isinstance(event, TransportPath | DtlsDatagram | TransportExpired):
+        if isinstance(event, TransportPath | DtlsDatagram | TransportExpired | TransportEstimate):
             _hand(self._transports.get(event.transport), event)
         elif isinstance(event, TrackLayers):
             _hand(self._tracks.get(event.track), event)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sfu.engine.events import DtlsDatagram, TransportExpired, TransportPath
+from sfu.engine.events import DtlsDatagram, TransportEstimate, TransportExpired, TransportPath
 from sfu.transport.certificate import Certificate
 from sfu.transport.dtls import DtlsEndpoint, Role, TransportState
 from sfu.transport.engine_port import EnginePort, TransportEvent
@@ -46,6 +46,8 @@ class PeerTransport:
         self.state = TransportState.NEW
         self.failure: str | None = None
         """Why `state` is failed, for the log and the peer's error message."""
+        self.on_estimate: Callable[[int, int], None] | None = None
+        """Hears what the link to the peer carries, and its congestion state, when they change."""
         self.path: TransportPath | None = None
         """Where the peer is reached, once it is known."""
         port.watch_transport(self.handle, self._on_event)
@@ -72,6 +74,9 @@ class PeerTransport:
         elif isinstance(event, TransportPath):
             self.path = event
             self._start_when_ready()
+        elif isinstance(event, TransportEstimate):
+            if self.on_estimate is not None:
+                self.on_estimate(event.rate_bps, event.state)
         elif isinstance(event, TransportExpired):
             self.failure = "the peer has not been heard of for the consent time"
             self._end(TransportState.FAILED)

@@ -13,6 +13,9 @@ const VIDEO_CODECS = ["VP8", "H264", "VP9", "AV1"];
 const DEFAULT_MODES = /** @type {Record<string, string | undefined>} */ ({ VP9: "L1T3", AV1: "L1T3" });
 const AUDIO_CODECS = ["opus"];
 
+/** Describes layers to whoever cannot look into the payload. Chromium offers it of itself only where it sends several. */
+const DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+
 /** @typedef {import("./roster.js").Publication} Publication */
 /** @typedef {import("./encodings.js").Layer} Layer */
 
@@ -99,6 +102,7 @@ export class MediaConnection {
     });
     const wanted = track.kind === "audio" ? AUDIO_CODECS : preferring(VIDEO_CODECS, options.codec);
     setCodecs(transceiver, RTCRtpSender.getCapabilities(track.kind)?.codecs ?? [], wanted);
+    if (track.kind === "video") offerExtension(transceiver, DEPENDENCY_DESCRIPTOR);
     this.#senders.set(local, { transceiver, layers });
     if (local.muted) void this.replaceTrack(local);
   }
@@ -179,6 +183,7 @@ export class MediaConnection {
   #addSlot(kind) {
     const transceiver = this.#pc.addTransceiver(kind, { direction: "recvonly" });
     setCodecs(transceiver, RTCRtpReceiver.getCapabilities(kind)?.codecs ?? [], kind === "audio" ? AUDIO_CODECS : VIDEO_CODECS);
+    if (kind === "video") offerExtension(transceiver, DEPENDENCY_DESCRIPTOR);
     const slot = new Slot(transceiver, this.#handlers.onSlotChange);
     this.#slots.push(slot);
     this.#handlers.onSlot(slot);
@@ -214,4 +219,20 @@ function preferring(names, first) {
 function setCodecs(transceiver, known, wanted) {
   const codecs = orderCodecs(known, wanted);
   if (codecs.length > 0) transceiver.setCodecPreferences?.(codecs);
+}
+
+/**
+ * Where the browser has a say in header extensions (Chromium).
+ *
+ * @param {RTCRtpTransceiver} transceiver
+ * @param {string} uri
+ */
+function offerExtension(transceiver, uri) {
+  const negotiable = /** @type {{getHeaderExtensionsToNegotiate?: () => {uri: string, direction: string}[],
+    setHeaderExtensionsToNegotiate?: (all: {uri: string, direction: string}[]) => void}} */ (/** @type {unknown} */ (transceiver));
+  const known = negotiable.getHeaderExtensionsToNegotiate?.();
+  if (!known?.some((extension) => extension.uri === uri)) return;
+  negotiable.setHeaderExtensionsToNegotiate?.(
+    known.map((extension) => (extension.uri === uri ? { ...extension, direction: "sendrecv" } : extension)),
+  );
 }

@@ -31,6 +31,7 @@ START_WITHIN_S = 20.0
 GRACE_S = 3.0
 INTERPRETER_S = 2.0  # its own end, on a machine that is busy
 SETTLE_S = 0.5
+KEYS = {"key": "a secret that is as long as it has to be"}
 BOTS = 4
 
 
@@ -65,7 +66,9 @@ async def call(url: str, told: list[Event]) -> Sequence[LightPeer]:
             for n in range(BOTS)
         )
     )
-    await until(lambda: all(sum(slot.statistics.packets > 5 for slot in b.slots.values()) == 2 * BOTS - 2 for b in bots))
+    await until(
+        lambda: all(sum(slot.statistics.packets > 5 for slot in b.slots.values()) == 2 * BOTS - 2 for b in bots)
+    )
     return bots
 
 
@@ -107,7 +110,8 @@ async def test_a_second_server_names_the_port_that_is_taken_and_leaves_nothing()
         before = census()
         for name, port in (("http_port", http_port), ("udp_port", udp_port)):
             with pytest.raises(ConfigError, match=f"^{name} = {port} "):
-                await Server(settings(**{name: port})).start()
+                # With --dev it would take the next free one.
+                await Server(settings(dev=False, keys=KEYS, **{name: port})).start()
         await assert_nothing_left(before)
         bots = await call(first.url, [])
         for bot in bots:
@@ -140,7 +144,7 @@ async def test_nothing_is_left_of_a_server_that_has_stopped() -> None:
         await server.stop()
         for bot in bots:
             await bot.close()
-        del server, bots
+        del server, bots, bot
         if before:
             await assert_nothing_left(before)
         await asyncio.sleep(SETTLE_S)

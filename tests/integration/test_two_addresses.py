@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from sfu.config import Settings
-from sfu.load.description import read_answer
+from sfu.load.description import Answer, read_answer
 from sfu.load.media import VideoLayer, VideoSpec
 from sfu.load.peer import LightPeer, LightSpec
 from sfu.server import Server
@@ -84,6 +84,25 @@ async def test_bots_at_each_address_hear_and_see_each_other(server: Server) -> N
             await bot.close()
 
 
+async def ask_each_address(family: socket.AddressFamily, port: int, answer: Answer) -> None:
+    """A socket of IPv6 asks all, those of IPv4 in mapped form."""
+    password = answer.password.encode()
+    if family is socket.AF_INET6:
+        targets = [address if ":" in address else f"::ffff:{address}" for address in ADDRESSES]
+    else:
+        targets = [address for address in ADDRESSES if ":" not in address]
+    if family is socket.AF_INET6 and "::1" not in ADDRESSES:
+        return
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        for target in targets * ROUNDS:
+            sock.sendto(connectivity_check(answer.ufrag, password, nominate=False), (target, port))
+            async with asyncio.timeout(WITHIN_S):
+                datagram, source = await asyncio.get_running_loop().sock_recvfrom(sock, MAX_DATAGRAM)
+            assert is_success(datagram, password)
+            assert source[:2] == (target, port)
+
+
 @needs_two
 async def test_one_socket_is_answered_by_each_address_that_it_asks(server: Server) -> None:
     """As a browser gathers: one unconnected socket asks all candidates in turn."""
@@ -94,16 +113,6 @@ async def test_one_socket_is_answered_by_each_address_that_it_asks(server: Serve
         answer = read_answer((await client.request("offer", sdp=captured("chromium-156-slots-offer")))["sdp"])
         offered = {line.split()[4] for line in answer.candidates}
         assert offered == set(ADDRESSES)
-        for family, prefix in ((socket.AF_INET, ""), (socket.AF_INET6, "::ffff:")):
-            if family is socket.AF_INET6 and "::1" not in ADDRESSES:
-                continue
-            with socket.socket(family, socket.SOCK_DGRAM) as sock:
-                sock.setblocking(False)
-                for address in [a for a in ADDRESSES if family is socket.AF_INET6 or ":" not in a] * ROUNDS:
-                    target = address if ":" in address else prefix + address
-                    sock.sendto(connectivity_check(answer.ufrag, answer.password.encode(), nominate=False), (target, port))
-                    async with asyncio.timeout(WITHIN_S):
-                        datagram, source = await asyncio.get_running_loop().sock_recvfrom(sock, MAX_DATAGRAM)
-                    assert is_success(datagram, answer.password.encode())
-                    assert source[:2] == (target, port)
+        for family in (socket.AF_INET, socket.AF_INET6):
+            await ask_each_address(family, port, answer)
         await clients.close()

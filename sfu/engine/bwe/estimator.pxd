@@ -12,6 +12,7 @@ from sfu.engine.bwe.alr cimport AlrDetector
 from sfu.engine.bwe.fallback cimport Fallback
 from sfu.engine.bwe.history cimport SendHistory
 from sfu.engine.bwe.loss cimport LossEstimator
+from sfu.engine.bwe.loss_probe cimport LossProbe
 from sfu.engine.bwe.parameters cimport EstimatorParameters
 from sfu.engine.bwe.probe_result cimport ProbeResults
 from sfu.engine.bwe.probes cimport ProbeController, ProbePlan
@@ -75,6 +76,7 @@ cdef struct Estimator:          # opaque to its users; estimator_size() bytes
     Trendline trendline
     RateControl rate
     LossEstimator loss
+    LossProbe loss_probe
     AlrDetector alr
     ProbeController probes
     ProbeResults results

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Puts the parts together; see estimator.pxd. The order follows libwebrtc's goog_cc_network_control.cc (7204)."""
 
-from libc.math cimport isfinite
+from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport INT64_MAX, INT64_MIN
 from libc.stdlib cimport free, malloc
 
@@ -36,7 +36,17 @@ from sfu.engine.bwe.loss cimport (
     loss_recovered,
     loss_set_acknowledged,
     loss_set_bounds,
+    loss_tolerate,
     loss_update,
+)
+from sfu.engine.bwe.loss_probe cimport (
+    VERDICT_CAPACITY,
+    VERDICT_INHERENT,
+    loss_probe_begin,
+    loss_probe_due,
+    loss_probe_init,
+    loss_probe_judge,
+    loss_probe_packet,
 )
 from sfu.engine.bwe.parameters cimport parameters_default
 from sfu.engine.bwe.probe_result cimport (
@@ -52,6 +62,7 @@ from sfu.engine.bwe.probes cimport (
     LIMIT_LOSS_INCREASING,
     LIMIT_TIMEOUT,
     LimitCause,
+    probes_extra,
     probes_init,
     probes_outgrown,
     probes_process,
@@ -100,6 +111,7 @@ cdef enum:
     STREAM_TIMEOUT_US = 2_000_000   # delay_based_bwe.cc: groups before and after are not compared
     DELAY_WINDOW_US = 10_000_000
     DELAY_JUMP_US = 3_000_000       # another clock
+    IDLE_QUEUE_US = 30_000          # losses beside a longer queue are its own
     LATEST_PACKETS = 5              # of a feedback: the shortest of their delays is the present one
     RTT_REPORT_US = 10_000_000      # how long a receiver report's RTT goes before our own
 
@@ -133,6 +145,7 @@ cdef void estimator_init(Estimator *e, const EstimatorParameters *parameters, in
     trendline_init(&e.trendline, &e.p.trendline)
     rate_control_init(&e.rate, &e.p.rate, e.p.start_bps, e.p.min_bps)
     loss_init(&e.loss, &e.p.loss, e.p.min_bps, e.p.max_bps)
+    loss_probe_init(&e.loss_probe)
     alr_init(&e.alr)
     alr_set_rate(&e.alr, &e.p.alr, e.p.start_bps)
     probes_init(&e.probes, &e.p.probe, e.p.start_bps, e.p.max_bps)
@@ -213,6 +226,8 @@ cdef uint32_t take_packets(Estimator *e, const TransportCcHeader *header, const 
                 packet.state = PACKET_LOST
                 packet.observation = observation
                 lost[0] = True
+                if packet.cluster >= 0:
+                    loss_probe_packet(&e.loss_probe, packet.cluster, packet.size, INT64_MIN)
                 loss_packet(&e.loss, packet.sent_us, packet.size, False)
             continue
         if packet.state == PACKET_LOST and packet.observation == observation:
@@ -286,6 +301,7 @@ cdef bint follow_delays(Estimator *e, const TransportCcHeader *header, const int
             delay_us = min(delay_us, at_us - packet.sent_us)
         throughput_packet(&e.throughput, packet.sent_us, at_us, packet.size)
         if packet.cluster >= 0:
+            loss_probe_packet(&e.loss_probe, packet.cluster, packet.size, at_us)
             probe_results_packet(&e.results, packet.cluster, packet.size, packet.sent_us, at_us)
         if not inter_arrival_packet(&e.inter_arrival, packet.sent_us, at_us, now_us, &sent_delta_us,
                                     &arrival_delta_us):
@@ -445,6 +461,20 @@ cdef void back_off_unheard(Estimator *e, int64_t now_us) noexcept nogil:
     rate_control_set(&e.rate, max(e.p.timeout_fraction * rate_bps, e.p.timeout_floor_bps), now_us)
 
 
+cdef void probe_losses(Estimator *e, int64_t now_us) noexcept nogil:
+    cdef int32_t cluster
+    if loss_probe_judge(&e.loss_probe, &e.p.loss_probe, now_us):
+        loss_tolerate(
+            &e.loss,
+            e.p.loss_probe.inherent_factor * e.loss_probe.inherent if e.loss_probe.verdict == VERDICT_INHERENT else 0.0,
+            e.loss_probe.capacity_bps if e.loss_probe.verdict == VERDICT_CAPACITY else INFINITY)
+    if loss_probe_due(&e.loss_probe, &e.p.loss_probe, e.loss.average_loss, e.target_bps,
+                      e.trendline.usage == USAGE_NORMAL and e.delay.queue_us <= IDLE_QUEUE_US, now_us):
+        cluster = probes_extra(&e.probes, &e.p.probe, e.p.loss_probe.scale * e.target_bps, e.p.loss_probe.packets, now_us)
+        if cluster >= 0:
+            loss_probe_begin(&e.loss_probe, cluster, e.loss.average_loss, now_us)
+
+
 cdef void estimator_tick(Estimator *e, int64_t now_us) noexcept nogil:
     e.ticked_us = now_us
     fallback_meter(&e.fallback, now_us)
@@ -453,6 +483,7 @@ cdef void estimator_tick(Estimator *e, int64_t now_us) noexcept nogil:
     set_target(e, now_us)
     if e.feedback:
         probes_process(&e.probes, &e.p.probe, now_us)
+        probe_losses(e, now_us)
 
 
 cdef int64_t estimator_next_us(const Estimator *e) noexcept nogil:

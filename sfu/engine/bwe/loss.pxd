@@ -48,6 +48,8 @@ cdef struct LossEstimator:
     double delay_based_bps
     double min_bps
     double max_bps
+    double tolerated            # share of losses that is known to be the link's own
+    double known_bps            # capacity that losses have named, infinity = none
     double instant_upper_bps
     double instant_lower_bps
     bint recovering
@@ -73,6 +75,9 @@ cdef void loss_packet(LossEstimator *l, int64_t sent_us, uint32_t size, bint rec
 cdef void loss_recovered(LossEstimator *l, uint32_t size) noexcept nogil
 # After a feedback's packets; delay_based_bps may be infinite.
 cdef void loss_update(LossEstimator *l, double delay_based_bps, bint application_limited) noexcept nogil
+
+# What a probe of the losses has shown.
+cdef void loss_tolerate(LossEstimator *l, double share, double capacity_bps) noexcept nogil
 
 cdef bint loss_ready(const LossEstimator *l) noexcept nogil
 cdef double loss_rate_bps(const LossEstimator *l) noexcept nogil        # infinity = does not know

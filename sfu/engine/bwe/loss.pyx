@@ -56,6 +56,8 @@ cdef void loss_init(LossEstimator *l, const LossParameters *p, double min_bps, d
     l.state = LOSS_DELAY_BASED
     l.padding_bps = -1.0
     l.padding_known = False
+    l.tolerated = 0.0
+    l.known_bps = INFINITY
     l.instant_upper_bps = INFINITY
     end_hold(l)
     loss_set_bounds(l, min_bps, max_bps)
@@ -180,6 +182,19 @@ cdef double average_by_bytes(const LossEstimator *l) noexcept nogil:
     return (lost - lowest_lost - highest_lost) / (total - highest_size - lowest_size)
 
 
+cdef void set_upper_bound(LossEstimator *l) noexcept nogil:
+    cdef double excess = l.average_loss - l.p.instant_offset - l.tolerated
+    l.instant_upper_bps = min(l.max_bps, l.known_bps)
+    if excess > 0:
+        l.instant_upper_bps = min(l.instant_upper_bps, l.p.instant_balance_bps / excess)
+
+
+cdef void loss_tolerate(LossEstimator *l, double share, double capacity_bps) noexcept nogil:
+    l.tolerated = share
+    l.known_bps = capacity_bps
+    set_upper_bound(l)
+
+
 cdef bint push_observation(LossEstimator *l) noexcept nogil:
     """Closes the observation if it is long enough."""
     cdef int64_t duration_us
@@ -204,9 +219,7 @@ cdef bint push_observation(LossEstimator *l) noexcept nogil:
     l.count += 1
     clear_partial(l)
     l.average_loss = average_by_packets(l) if l.p.by_packets else average_by_bytes(l)
-    l.instant_upper_bps = l.max_bps
-    if l.average_loss > l.p.instant_offset:
-        l.instant_upper_bps = l.p.instant_balance_bps / (l.average_loss - l.p.instant_offset)
+    set_upper_bound(l)
     return True
 
 
@@ -222,7 +235,7 @@ cdef double loss_probability(double inherent, double capacity_bps, double rate_b
 cdef double inherent_upper_bound(const LossEstimator *l, double capacity_bps) noexcept nogil:
     if capacity_bps <= 0:
         return 1.0
-    return min(l.p.inherent_offset + l.p.inherent_balance_bps / capacity_bps, 1.0)
+    return min(l.p.inherent_offset + l.tolerated + l.p.inherent_balance_bps / capacity_bps, 1.0)
 
 
 cdef double feasible_inherent(const LossEstimator *l, const Channel *c) noexcept nogil:

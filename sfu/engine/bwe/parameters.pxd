@@ -127,6 +127,19 @@ cdef struct ProbeParameters:
     uint32_t packets
 
 
+cdef struct LossProbeParameters:    # own; packets = 0: none
+    double loss                     # from this share on,
+    int64_t patience_us             # for so long, with an empty queue,
+    double rate_min_bps             # where it would not take long,
+    int64_t interval_us             # so often,
+    double scale                    # at this multiple of the rate,
+    uint32_t packets                # with so many
+    double share_factor             # losses up to average × this + margin are not the rate's
+    double share_margin
+    int64_t valid_us                # for so long
+    double inherent_factor          # of the average, is tolerated then
+
+
 cdef struct FallbackParameters:     # without transport-wide feedback
     double loss_low
     double loss_high
@@ -156,6 +169,7 @@ cdef struct EstimatorParameters:
     RateControlParameters rate
     ThroughputParameters throughput
     LossParameters loss
+    LossProbeParameters loss_probe
     AlrParameters alr
     ProbeParameters probe
     FallbackParameters fallback

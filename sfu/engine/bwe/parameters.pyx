@@ -36,8 +36,8 @@ cdef void rate_default(RateControlParameters *p) noexcept nogil:
     p.drained_us = 15_000
     p.drain_wait_us = 1_000_000
     p.compete_queue_us = 400_000
-    p.compete_packets = 0.5
-    p.compete_increase = 1.3
+    p.compete_packets = 1.0
+    p.compete_increase = 1.5
     p.drains_max = 3
     p.compete_loss = 0.1
     p.compete_backoff = 0.8
@@ -124,6 +124,19 @@ cdef void probe_default(ProbeParameters *p) noexcept nogil:
     p.request_interval_us = 1_000_000
 
 
+cdef void loss_probe_default(LossProbeParameters *p) noexcept nogil:
+    p.loss = 0.04
+    p.patience_us = 2_000_000
+    p.rate_min_bps = 700_000.0
+    p.interval_us = 20_000_000
+    p.scale = 2.0
+    p.packets = 24
+    p.share_factor = 1.5
+    p.share_margin = 0.12
+    p.valid_us = 30_000_000
+    p.inherent_factor = 1.5
+
+
 cdef void fallback_default(FallbackParameters *p) noexcept nogil:
     # libwebrtc send_side_bandwidth_estimation.cc, the part for loss reports
     p.loss_low = 0.02
@@ -157,6 +170,7 @@ cdef void parameters_default(EstimatorParameters *p) noexcept nogil:
     rate_default(&p.rate)
     throughput_default(&p.throughput)
     loss_default(&p.loss)
+    loss_probe_default(&p.loss_probe)
     # libwebrtc alr_experiment.cc, kDefaultProbingScreenshareBweSettings, in force by default
     p.alr.usage = 0.8
     p.alr.start_level = 0.4

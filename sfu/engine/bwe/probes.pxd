@@ -68,5 +68,8 @@ cdef void probes_recovered(ProbeController *c, const ProbeParameters *p, int64_t
 cdef void probes_outgrown(ProbeController *c, const ProbeParameters *p, int64_t now_us) noexcept nogil
 cdef bint probes_request(ProbeController *c, const ProbeParameters *p, double target_bps,
                          int64_t now_us) noexcept nogil
+# A probe whose result nobody waits for; its cluster, -1 = not now.
+cdef int32_t probes_extra(ProbeController *c, const ProbeParameters *p, double rate_bps, uint32_t packets,
+                          int64_t now_us) noexcept nogil
 cdef void probes_process(ProbeController *c, const ProbeParameters *p, int64_t now_us) noexcept nogil
 cdef bint probes_take(ProbeController *c, ProbePlan *out) noexcept nogil

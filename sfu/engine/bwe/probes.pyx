@@ -175,6 +175,18 @@ cdef bint probes_request(ProbeController *c, const ProbeParameters *p, double ta
     return initiate(c, p, min(goal_bps, p.alr_scale * c.estimate_bps), 0.0, True, goal_bps, now_us)
 
 
+cdef int32_t probes_extra(ProbeController *c, const ProbeParameters *p, double rate_bps, uint32_t packets,
+                          int64_t now_us) noexcept nogil:
+    cdef int32_t cluster = c.next_cluster
+    if c.state != PROBE_COMPLETE or c.count or not since(c.initiated_us, now_us, p.result_wait_us):
+        return -1
+    add_plan(c, p, min(rate_bps, c.max_bps))
+    c.plans[c.first].min_packets = packets
+    c.initiated_us = now_us
+    c.judged_us = now_us
+    return cluster
+
+
 cdef void judge(ProbeController *c, const ProbeParameters *p) noexcept nogil:
     """After a probe's time is over: was it of use?"""
     if c.judged_us == c.initiated_us:

@@ -1,0 +1,405 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Carries the allocation out for one room: gathers what it depends on, and turns its levels into targets and messages.
+
+A receiver without an estimate has no limit: it gets what it wishes for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from sfu.engine.statistics import Statistics
+from sfu.rooms.allocation import (
+    NEVER_US,
+    NEW,
+    NO_STEP,
+    OTHER,
+    PAUSED,
+    SCREEN,
+    SELECTED,
+    SPEAKING,
+    Allocation,
+    Course,
+    Receivers,
+    Sources,
+    allocate,
+)
+from sfu.rooms.budget import Budget
+from sfu.rooms.events import PauseReason, SubscriptionPaused
+from sfu.rooms.ladder import Ladder, make_ladder
+from sfu.rooms.layers import ALL_TEMPORAL, Target, choose_target, limit_target
+from sfu.rooms.media import SentTrack, SlotState
+from sfu.rooms.member import Member
+from sfu.rooms.model import Kind, Participant, ParticipantId, Publication, PublicationId, Source
+from sfu.rooms.rates import TrackRates
+from sfu.rooms.shedding import NO_CAPS, Caps
+from sfu.rooms.speakers import Speakers
+
+# What the network adds to media (UDP, IP, SRTP) and estimates include: of video's large packets this share, of audio's
+# fifty small ones a second so much.
+VIDEO_OVERHEAD: Final = 1.05
+AUDIO_OVERHEAD_BPS: Final = 16_000
+# Kept free for whoever begins to speak.
+AUDIO_RESERVE_BPS: Final = 50_000
+
+# Between two runs for a receiver that has a limit, and for one that has none.
+LIMITED_INTERVAL_US: Final = 100_000
+FREE_INTERVAL_US: Final = 500_000
+
+# A receiver's rate is believed to be that of its layer when the layer has not changed for so long.
+SETTLED_US: Final = 3_000_000
+
+NOTHING: Final = Target(PAUSED, ALL_TEMPORAL)
+
+# Codecs of which browsers send three temporal layers: VP8 with simulcast, the others with several spatial layers.
+TEMPORAL_CODECS: Final = frozenset({"VP8", "VP9", "AV1"})
+
+Available = Callable[[SentTrack], int]
+"""Which layers of a track can be had."""
+
+
+@dataclass(slots=True)
+class _Standing:
+    """What one receiver has of one publication."""
+
+    target: Target
+    """Of the ladder's steps: a wish may ask for fewer of its frames."""
+    priority: int
+    downgraded_us: int
+    upgraded_us: int
+
+
+@dataclass(slots=True)
+class _Account:
+    """Of one receiver."""
+
+    budget: Budget = field(default_factory=Budget)
+    standings: dict[PublicationId, _Standing] = field(default_factory=dict)
+    paused: dict[PublicationId, Publication] = field(default_factory=dict)
+    """What it has been told is paused."""
+    satisfaction: float = 1.0
+    due_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Seat:
+    """A slot that shows a video."""
+
+    state: SlotState
+    publication: Publication
+    ladder: Ladder
+    target: Target
+    """What is wished for, and there."""
+    cap: int
+    """The ladder's step for it; `PAUSED` where there is nothing to choose."""
+    priority: int
+    desired: int
+    """The layer that would be wished for if all were there."""
+    shed: bool = False
+
+
+@dataclass(slots=True)
+class _Run:
+    """One receiver in one run."""
+
+    member: Member
+    account: _Account
+    seats: list[_Seat]
+    audio_bps: int
+
+
+class Allocator:
+    def __init__(self, speakers: Speakers, available: Available) -> None:
+        self._speakers = speakers
+        self._available = available
+        self._accounts: dict[ParticipantId, _Account] = {}
+        self._rates: dict[int, TrackRates] = {}
+        self.caps: Caps = NO_CAPS
+        """What the server leaves out for now."""
+        self.changed = False
+        """Something else is needed of publishers than when this was last made false."""
+
+    # --- what is known
+
+    def take_estimate(self, member: Member, rate_bps: int, congestion: int, now_us: int) -> bool:
+        """True: the receiver should be run at once."""
+        return self._account(member).budget.take(rate_bps, congestion, now_us)
+
+    def forget(self, participant: Participant) -> None:
+        """It has left, or lost its transport."""
+        self._accounts.pop(participant.id, None)
+
+    def observe(self, members: Iterable[Member], statistics: Statistics, now_us: int) -> None:
+        """What tracks cost and receivers lose."""
+        present = set()
+        for member in members:
+            for track in member.media.tracks.values():
+                present.add(track.handle)
+                measured = statistics.tracks.get(track.handle)
+                if measured is not None:
+                    self._rates_of(track).observe(track.layers, measured.layers, now_us)
+            account = self._accounts.get(member.participant.id)
+            if account is not None and account.budget.estimate_bps is not None:
+                self._observe_receiver(member, account, statistics, now_us)
+        for handle in self._rates.keys() - present:
+            del self._rates[handle]
+
+    def satisfaction(self, member: Member) -> float:
+        """How much of what it wishes a receiver is sent, 0 to 1."""
+        account = self._accounts.get(member.participant.id)
+        return 1.0 if account is None else account.satisfaction
+
+    def _observe_receiver(self, member: Member, account: _Account, statistics: Statistics, now_us: int) -> None:
+        packets = lost = 0.0
+        for state in member.media.slots.values():
+            sent = statistics.forwarders.get(state.forwarder)
+            publication = member.bound.get(state.slot.mid)
+            if sent is None or state.track is None or publication is None or not sent.packets:
+                continue
+            packets += sent.bitrate_bps
+            lost += sent.bitrate_bps * sent.fraction_lost
+            standing = account.standings.get(publication.id)
+            if standing is None or state.target is None or sent.spatial != state.target.spatial:
+                continue
+            if now_us - max(standing.downgraded_us, standing.upgraded_us) > SETTLED_US:
+                rates = self._rates_of(state.track)
+                rates.observe_receiver(sent.spatial, state.target.temporal, sent.bitrate_bps)
+        account.budget.loss = lost / packets if packets else 0.0
+
+    # --- what is done
+
+    def due(self, members: Iterable[Member], now_us: int) -> list[Member]:
+        """Receivers that it is time to look at again."""
+        accounts = ((member, self._accounts.get(member.participant.id)) for member in members)
+        return [member for member, account in accounts if account is not None and now_us >= account.due_us]
+
+    def run(self, members: Iterable[Member], now_us: int) -> None:
+        ladders: dict[PublicationId, Ladder] = {}
+        limited: list[_Run] = []
+        for member in members:
+            account = self._account(member)
+            self._send_audio(member)
+            run = _Run(member, account, self._seats(member, ladders), self._audio_bps(member))
+            if account.budget.estimate_bps is None:
+                account.due_us = now_us + FREE_INTERVAL_US
+                self._give_all(run)
+            else:
+                account.due_us = now_us + LIMITED_INTERVAL_US
+                limited.append(run)
+        if limited:
+            self._share(limited, now_us)
+
+    def _give_all(self, run: _Run) -> None:
+        wanted_bps = run.audio_bps
+        for seat in run.seats:
+            if seat.cap > PAUSED:
+                wanted_bps += seat.ladder.steps[seat.cap].rate_bps
+            self._set(run, seat, seat.target, seat.desired)
+        run.account.standings.clear()
+        run.account.satisfaction = 1.0
+        self._tell_paused(run, {seat.publication.id: PauseReason.OVERLOAD for seat in run.seats if seat.shed})
+        self._tell_wanted(run, wanted_bps)
+
+    def _share(self, runs: Sequence[_Run], now_us: int) -> None:
+        columns = self._columns(runs)
+        sources, receivers, before = _arrays(runs, columns, now_us)
+        allocation = allocate(sources, receivers, before, now_us)
+        index = {publication.id: column for column, (publication, _) in enumerate(columns)}
+        for row, run in enumerate(runs):
+            self._apply(run, row, index, allocation)
+            self._tell_wanted(run, int(allocation.wanted_bps[row]))
+            probe_bps = int(allocation.probe_bps[row])
+            if probe_bps and run.account.budget.may_probe(now_us):
+                run.member.media.request_probe(probe_bps)
+
+    def _columns(self, runs: Sequence[_Run]) -> list[tuple[Publication, Ladder]]:
+        """In the order in which equals are served: the latest speakers first."""
+        found = {
+            seat.publication.id: (seat.publication, seat.ladder)
+            for run in runs
+            for seat in run.seats
+            if seat.ladder.steps
+        }
+        return sorted(found.values(), key=lambda column: self._age(column[0]))
+
+    def _apply(self, run: _Run, row: int, index: dict[PublicationId, int], allocation: Allocation) -> None:
+        course = allocation.course
+        standings: dict[PublicationId, _Standing] = {}
+        paused: dict[PublicationId, PauseReason] = {}
+        steps = reached = 0
+        for seat in run.seats:
+            publication = seat.publication.id
+            if seat.shed:
+                paused[publication] = PauseReason.OVERLOAD
+            if seat.cap == PAUSED:
+                self._set(run, seat, seat.target, seat.desired)
+                continue
+            column = index[publication]
+            level = int(course.level[row, column])
+            steps += seat.cap + 1
+            reached += level + 1
+            target = NOTHING if level == PAUSED else seat.ladder.steps[level].target
+            standings[publication] = _Standing(
+                target, seat.priority, int(course.downgraded_us[row, column]), int(course.upgraded_us[row, column])
+            )
+            if level == PAUSED:
+                paused[publication] = PauseReason.BANDWIDTH
+            elif target.temporal > seat.target.temporal:
+                target = target._replace(temporal=seat.target.temporal)
+            # Who lacks bandwidth for what there is needs no more; who has it all may wait for a layer to come.
+            self._set(run, seat, target, seat.desired if level == seat.cap else target.spatial)
+        run.account.standings = standings
+        run.account.satisfaction = reached / steps if steps else 1.0
+        self._tell_paused(run, paused)
+
+    def _set(self, run: _Run, seat: _Seat, target: Target, needed: int) -> None:
+        run.member.media.set_target(seat.state, target)
+        if seat.state.needed != needed:
+            seat.state.needed = needed
+            self.changed = True
+
+    # --- what goes into it
+
+    def _seats(self, member: Member, ladders: dict[PublicationId, Ladder]) -> list[_Seat]:
+        """The most important first."""
+        seats = []
+        for state in member.media.slots.values():
+            publication = member.bound.get(state.slot.mid)
+            if publication is None or state.track is None or publication.kind is not Kind.VIDEO:
+                continue
+            ladder = ladders.get(publication.id)
+            if ladder is None:
+                ladder = ladders[publication.id] = self._ladder(publication, state.track)
+            target = self._limited(member, publication, self._available(state.track))
+            desired = self._limited(member, publication, (1 << max(1, len(publication.layers))) - 1)
+            priority = self._priority(member.participant, publication)
+            cap = ladder.cap(target) if target.spatial > PAUSED else PAUSED
+            seats.append(_Seat(state, publication, ladder, target, cap, priority, desired.spatial))
+        seats.sort(key=lambda seat: (-seat.priority, *self._age(seat.publication)))
+        last_n = self.caps.last_n
+        if last_n is None:
+            return seats
+        return seats[:last_n] + [
+            _Seat(one.state, one.publication, one.ladder, NOTHING, PAUSED, one.priority, PAUSED, shed=True)
+            for one in seats[last_n:]
+        ]
+
+    def _limited(self, receiver: Member, publication: Publication, available: int) -> Target:
+        """What is wished for of those layers, as far as the server has room for it."""
+        target = choose_target(publication.layers, available, receiver.participant.wish(publication.id))
+        max_height = None if publication.source is Source.SCREEN_SHARE else self.caps.max_height
+        return limit_target(target, publication.layers, max_height, self.caps.max_temporal)
+
+    def _priority(self, receiver: Participant, publication: Publication) -> int:
+        if receiver.wish(publication.id).selected:
+            return SELECTED
+        if publication.source is Source.SCREEN_SHARE:
+            return SCREEN
+        return SPEAKING if self._speakers.dominant == publication.participant.id else OTHER
+
+    def _age(self, publication: Publication) -> tuple[int, int]:
+        return (-self._speakers.dominant_us(publication.participant.id), publication.order)
+
+    def _ladder(self, publication: Publication, track: SentTrack) -> Ladder:
+        rates = self._rates_of(track).rates(VIDEO_OVERHEAD)
+        screen = publication.source is Source.SCREEN_SHARE
+        # What is muted needs nothing, unless it is sent all the same.
+        available = track.live if publication.muted else self._available(track)
+        return make_ladder(publication.layers, available, rates, screen=screen)
+
+    def _rates_of(self, track: SentTrack) -> TrackRates:
+        rates = self._rates.get(track.handle)
+        if rates is None:
+            simulcast = len(track.section.rids) > 1
+            codec = track.section.codecs[0].name.upper() if track.section.codecs else ""
+            layered = simulcast if codec == "VP8" else len(track.layers) > 1
+            rates = TrackRates(scalable=not simulcast, temporal=layered and codec in TEMPORAL_CODECS)
+            rates.observe(track.layers, (), 0)
+            self._rates[track.handle] = rates
+        return rates
+
+    def _audio_bps(self, member: Member) -> int:
+        total_bps = 0
+        for state in member.media.slots.values():
+            publication = member.bound.get(state.slot.mid)
+            if publication is None or publication.kind is not Kind.AUDIO or publication.muted or state.track is None:
+                continue
+            rates = self._rates.get(state.track.handle)
+            total_bps += AUDIO_OVERHEAD_BPS + (int(rates.total_bps) if rates else 0)
+        return max(total_bps, AUDIO_RESERVE_BPS)
+
+    @staticmethod
+    def _send_audio(member: Member) -> None:
+        for state in member.media.slots.values():
+            publication = member.bound.get(state.slot.mid)
+            if publication is not None and publication.kind is Kind.AUDIO and state.track is not None:
+                wish = member.participant.wish(publication.id)
+                member.media.set_target(state, choose_target((), state.track.live, wish))
+
+    # --- what is told
+
+    def _account(self, member: Member) -> _Account:
+        return self._accounts.setdefault(member.participant.id, _Account())
+
+    @staticmethod
+    def _tell_wanted(run: _Run, wanted_bps: int) -> None:
+        if run.account.budget.wants(wanted_bps):
+            run.member.media.set_wanted(wanted_bps)
+
+    @staticmethod
+    def _tell_paused(run: _Run, reasons: dict[PublicationId, PauseReason]) -> None:
+        before = run.account.paused
+        now = {seat.publication.id: seat.publication for seat in run.seats if seat.publication.id in reasons}
+        run.account.paused = now
+        for publication_id, publication in now.items():
+            if publication_id not in before:
+                run.member.tell(SubscriptionPaused(publication, paused=True, reason=reasons[publication_id]))
+        for publication_id, publication in before.items():
+            if publication_id not in now:
+                run.member.tell(SubscriptionPaused(publication, paused=False, reason=None))
+
+
+def _arrays(
+    runs: Sequence[_Run], columns: Sequence[tuple[Publication, Ladder]], now_us: int
+) -> tuple[Sources, Receivers, Course]:
+    width = max((len(ladder.steps) for _, ladder in columns), default=1)
+    costs = np.full((len(columns), width), NO_STEP, np.int64)
+    for column, (_, ladder) in enumerate(columns):
+        costs[column, : len(ladder.steps)] = [step.rate_bps for step in ladder.steps]
+    sources = Sources(
+        costs,
+        np.array([ladder.goal for _, ladder in columns], np.int8),
+        np.array([publication.source is Source.SCREEN_SHARE for publication, _ in columns], np.bool_),
+    )
+    budgets = np.array([run.account.budget.present(now_us) for run in runs], np.int64)
+    shape = (len(runs), len(columns))
+    receivers = Receivers(
+        np.ascontiguousarray(budgets[:, 0]),
+        np.ascontiguousarray(budgets[:, 1]),
+        np.array([run.audio_bps for run in runs], np.int64),
+        np.array([run.account.budget.congestion for run in runs], np.int8),
+        np.full(shape, PAUSED, np.int8),
+        np.zeros(shape, np.int8),
+    )
+    before = Course(
+        np.full(shape, NEW, np.int8), np.zeros(shape, np.int8), np.full(shape, NEVER_US), np.full(shape, NEVER_US)
+    )
+    index = {publication.id: column for column, (publication, _) in enumerate(columns)}
+    for row, run in enumerate(runs):
+        for seat in run.seats:
+            column = index.get(seat.publication.id, -1)
+            if column < 0:
+                continue
+            receivers.caps[row, column] = seat.cap
+            receivers.priority[row, column] = seat.priority
+            standing = run.account.standings.get(seat.publication.id)
+            if standing is not None:
+                before.level[row, column] = seat.ladder.level_of(standing.target)
+                before.priority[row, column] = standing.priority
+                before.downgraded_us[row, column] = standing.downgraded_us
+                before.upgraded_us[row, column] = standing.upgraded_us
+    return sources, receivers, before

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of a room's media flows, and how good it is: allocation, rest for unused layers, connection quality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from sfu.engine.statistics import Statistics
+from sfu.rooms.allocator import Allocator
+from sfu.rooms.dynacast import TrackDemand
+from sfu.rooms.events import PublishLayers
+from sfu.rooms.media import SentTrack
+from sfu.rooms.member import Member
+from sfu.rooms.model import Kind, Participant, ParticipantId
+from sfu.rooms.quality_meter import QualityMeter
+from sfu.rooms.shedding import Caps
+from sfu.rooms.speakers import Speakers
+
+# A pause is a matter of seconds; what is wanted again is seen at once, for it begins with a run.
+DEMAND_INTERVAL_US: Final = 300_000
+OBSERVE_INTERVAL_US: Final = 200_000
+
+
+@dataclass(slots=True)
+class _Published:
+    """A video track and what has been asked of its publisher."""
+
+    member: Member
+    track: SentTrack
+    demand: TrackDemand
+
+
+@dataclass(slots=True)
+class Regulator:
+    """For one room. `members` is the room's own, which changes under it."""
+
+    members: Mapping[ParticipantId, Member]
+    speakers: Speakers
+    allocator: Allocator = field(init=False)
+    _quality: QualityMeter = field(default_factory=QualityMeter)
+    _published: dict[int, _Published] = field(default_factory=dict)
+    """By the track's handle."""
+    _demand_due_us: int = 0
+    _observe_due_us: int = 0
+
+    def __post_init__(self) -> None:
+        self.allocator = Allocator(self.speakers, self._available)
+
+    def run(self, members: Iterable[Member], now_us: int) -> None:
+        """At once: their slots, wishes, layers or estimates have changed."""
+        self.allocator.run(members, now_us)
+
+    def set_caps(self, caps: Caps, now_us: int) -> None:
+        if caps != self.allocator.caps:
+            self.allocator.caps = caps
+            self.run(self.members.values(), now_us)
+            self.settle_demand(now_us)
+
+    def forget(self, participant: Participant) -> None:
+        """It has left, or lost its transport."""
+        self.allocator.forget(participant)
+        self._quality.forget(participant.id)
+
+    def tick(self, statistics: Statistics, now_us: int) -> None:
+        """Ten times a second."""
+        members = list(self.members.values())
+        if now_us >= self._observe_due_us:
+            self._observe_due_us = now_us + OBSERVE_INTERVAL_US
+            self.allocator.observe(members, statistics, now_us)
+        due = self.allocator.due(members, now_us)
+        if due:
+            self.allocator.run(due, now_us)
+        self.settle_demand(now_us)
+        self._quality.sample(members, statistics, self.allocator.satisfaction, now_us)
+
+    def settle_demand(self, now_us: int) -> None:
+        """Let publishers know what to send, if it is time to look."""
+        if now_us < self._demand_due_us and not self.allocator.changed:
+            return
+        self.allocator.changed = False
+        self._demand_due_us = now_us + DEMAND_INTERVAL_US
+        self._find_published(now_us)
+        highest = dict.fromkeys(self._published, -1)
+        for member in self.members.values():
+            for state in member.media.slots.values():
+                if state.track is not None and state.track.handle in highest:
+                    handle = state.track.handle
+                    highest[handle] = max(highest[handle], state.needed)
+        for handle, one in self._published.items():
+            if one.demand.update(highest[handle], one.track.live, now_us):
+                self._tell_publisher(one)
+
+    def _available(self, track: SentTrack) -> int:
+        one = self._published.get(track.handle)
+        return track.live if one is None else one.demand.available(track.live)
+
+    def _find_published(self, now_us: int) -> None:
+        present = {
+            track.handle: (member, track)
+            for member in self.members.values()
+            for mid, track in member.media.tracks.items()
+            if track.section.kind == Kind.VIDEO and mid in member.published
+        }
+        for handle in self._published.keys() - present.keys():
+            del self._published[handle]
+        for handle in present.keys() - self._published.keys():
+            member, track = present[handle]
+            # Of a scalable stream only the whole can rest.
+            self._published[handle] = _Published(member, track, TrackDemand(max(1, len(track.section.rids)), now_us))
+
+    @staticmethod
+    def _tell_publisher(one: _Published) -> None:
+        publication = one.member.publication_of(one.track)
+        if publication is None:
+            return
+        rids = [layer.rid for layer in one.track.layers] if one.track.section.rids else [""]
+        layers = tuple((rid, one.demand.active(index)) for index, rid in enumerate(rids))
+        one.member.tell(PublishLayers(publication, layers))
