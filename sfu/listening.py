@@ -72,6 +72,7 @@ def http_host(settings: Settings) -> str | None:
 
 def urls(listener: socket.socket, scheme: str, names: Sequence[str]) -> tuple[str, ...]:
     """How browsers reach a listening server, this machine's own browser first. `names`: what its certificate is for."""
+    names = [name for name in names if "*" not in name]
     host, port = listener.getsockname()[:2]
     bound = ipaddress.ip_address(host)
     if not bound.is_unspecified:

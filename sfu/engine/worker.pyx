@@ -9,6 +9,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 from posix.signal cimport sigset_t
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
+from posix.unistd cimport close
 from sfu.engine.atomic cimport pysfu_load, pysfu_store
 from sfu.engine.commands cimport Commands
 from sfu.engine.event_batch cimport collect_events, event_batch_close, events_of
@@ -223,9 +224,9 @@ cdef class Worker:
             handover_destroy(&w.lock)
         self._open = False
         if w.event_fd >= 0:
-            os.close(w.event_fd)
+            close(w.event_fd)     # not os.close: the last ones go when the interpreter ends
         if w.wake_fd >= 0:
-            os.close(w.wake_fd)
+            close(w.wake_fd)
         w.event_fd = -1
         w.wake_fd = -1
         udp_close(w.udp)

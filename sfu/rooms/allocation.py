@@ -12,8 +12,8 @@ That is done thrice: with the whole budget, and with two smaller ones. A source 
 allows, up to what a smaller one allows, and otherwise stays: so nothing flaps while estimates swing by less than the
 difference. How much smaller depends on time: soon after a downgrade the headroom has to be large.
 
-After Jitsi Videobridge's doc/allocation.md (order, the greedy stage), mediasoup's transport (no upgrade for 10 s after a
-downgrade) and LiveKit's stream allocator (pause, probe before an upgrade). tests/reference has a plain twin of it.
+After Jitsi Videobridge's doc/allocation.md (order, the greedy stage), mediasoup's transport (no upgrade for 10 s after
+a downgrade) and LiveKit's stream allocator (pause, probe before an upgrade). tests/reference has a plain twin of it.
 """
 
 from __future__ import annotations
@@ -185,14 +185,14 @@ class _Filling:
     def run(self) -> Int8:
         for k in range(len(self.levels)):
             self._step(k, self.caps[k] > PAUSED)
-        for k in np.flatnonzero(self.eager.any(axis=1)):
-            self._be_greedy(int(k))
+        for k in np.flatnonzero(self.eager.any(axis=1)).tolist():
+            self._be_greedy(k)
         # Who took no step in a round takes none in any later one: there is no more to spare then.
         while True:
             before = int(self.levels.sum())
             climbing = (self.levels > PAUSED) & (self.levels < self.caps)
-            for k in np.flatnonzero(climbing.any(axis=1)):
-                self._step(int(k), climbing[k])
+            for k in np.flatnonzero(climbing.any(axis=1)).tolist():
+                self._step(k, climbing[k])
             if int(self.levels.sum()) == before:
                 break
         levels = np.full(self.shape, PAUSED, np.int8)

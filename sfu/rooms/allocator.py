@@ -49,6 +49,8 @@ AUDIO_RESERVE_BPS: Final = 50_000
 # Between two runs for a receiver that has a limit, and for one that has none.
 LIMITED_INTERVAL_US: Final = 100_000
 FREE_INTERVAL_US: Final = 500_000
+# When a crowd enters, layers begin by the hundred: what comes so soon after a run waits for the next tick.
+EVENT_INTERVAL_US: Final = 50_000
 
 # A receiver's rate is believed to be that of its layer when the layer has not changed for so long.
 SETTLED_US: Final = 3_000_000
@@ -83,6 +85,7 @@ class _Account:
     """What it has been told is paused."""
     satisfaction: float = 1.0
     due_us: int = 0
+    ran_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +180,18 @@ class Allocator:
         accounts = ((member, self._accounts.get(member.participant.id)) for member in members)
         return [member for member, account in accounts if account is not None and now_us >= account.due_us]
 
+    def may_run(self, member: Member, now_us: int) -> bool:
+        """Whether an event should be acted upon at once. If not, the next tick will do it."""
+        account = self._account(member)
+        account.due_us = 0
+        return account.ran_us is None or now_us - account.ran_us >= EVENT_INTERVAL_US
+
     def run(self, members: Iterable[Member], now_us: int) -> None:
         ladders: dict[PublicationId, Ladder] = {}
         limited: list[_Run] = []
         for member in members:
             account = self._account(member)
+            account.ran_us = now_us
             self._send_audio(member)
             run = _Run(member, account, self._seats(member, ladders), self._audio_bps(member))
             if account.budget.estimate_bps is None:

@@ -123,7 +123,8 @@ class Conductor:
         self._speakers = Speakers()
         self._levels = _Levels()
         self.regulator: Final = Regulator(self.members, self._speakers)
-        self._to_plan: dict[ParticipantId, None] = {}  # an ordered set
+        self._to_plan: dict[ParticipantId, None] = {}  # ordered sets
+        self._to_run: dict[ParticipantId, None] = {}
         self._plan_scheduled = False
 
     # --- requests
@@ -315,11 +316,11 @@ class Conductor:
         """Its layers came or went: who receives it gets another one."""
         for receiver in self.members.values():
             if any(state.track is track for state in receiver.media.slots.values()):
-                self.plan_soon(receiver)
+                self._run_soon(receiver)
 
     def _on_estimate(self, member: Member, rate_bps: int, congestion: int) -> None:
         if self.regulator.allocator.take_estimate(member, rate_bps, congestion, self._clock()):
-            self.plan_soon(member)
+            self._run_soon(member)
 
     # --- publications and slots
 
@@ -355,6 +356,12 @@ class Conductor:
         self._to_plan.update(dict.fromkeys(self.members if member is None else (member.participant.id,)))
         self._schedule_plan()
 
+    def _run_soon(self, member: Member) -> None:
+        """Its slots show what they should, but perhaps not as they should."""
+        if self.regulator.allocator.may_run(member, self._clock()):
+            self._to_run[member.participant.id] = None
+            self._schedule_plan()
+
     def _schedule_plan(self) -> None:
         if not self._plan_scheduled:
             self._plan_scheduled = True
@@ -371,8 +378,11 @@ class Conductor:
             if member is not None:
                 binder.plan(member, offered, everything)
         now_us = self._clock()
+        todo += islice((one for one in self._to_run if one not in todo), PLAN_SLICE)
+        for participant in todo:
+            self._to_run.pop(participant, None)
         self.regulator.run([self.members[one] for one in todo if one in self.members], now_us)
-        if self._to_plan:
+        if self._to_plan or self._to_run:
             self._schedule_plan()
         else:
             self.regulator.settle_demand(now_us)

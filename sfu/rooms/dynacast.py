@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which layers a publisher has to send: those that somebody receives, and those below them.
 
-What nobody has wanted for a while rests; what is wanted flows at once. Layers below the highest wanted one go on: they are
-cheap, and who falls behind falls to them without waiting. No clock, no I/O.
+What nobody has wanted for a while rests; what is wanted flows at once. Layers below the highest wanted one go on: they
+are cheap, and who falls behind falls to them without waiting. No clock, no I/O.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TrackDemand:
 
     def update(self, highest: int, live: int, now_us: int) -> bool:
         """`highest`: the highest layer that somebody receives, or should; -1: none. True when `resting` changed."""
-        wanted = (2 << highest) - 1
+        wanted = (1 << highest + 1) - 1
         before = self.resting
         for index in range(len(self._unused_since_us)):
             if wanted >> index & 1:

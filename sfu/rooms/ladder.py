@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps in which a video's quality can be lowered, and what each costs.
 
-Temporal layers make the steps between spatial layers. A face at a quarter of its frame rate is worse than a smaller face
-in motion, so a camera's upper layers come with half of the frames at the least. A shared screen is the other way round:
-to be read it needs all its pixels, at whatever rate.
+Temporal layers make the steps between spatial layers. A face at a quarter of its frame rate is worse than a smaller
+face in motion, so a camera's upper layers come with half of the frames at the least. A shared screen is the other way
+round: to be read it needs all its pixels, at whatever rate.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def make_ladder(layers: Sequence[Layer], available: int, rates: Rates, *, screen
     cost_bps = 0
     indexes = [index for index in range(len(rates.layers_bps)) if available >> index & 1]
     for index in indexes:
-        for temporal in _temporals(rates.shares, lowest=index == indexes[0], highest=index == indexes[-1], screen=screen):
+        lowest, highest = index == indexes[0], index == indexes[-1]
+        for temporal in _temporals(rates.shares, lowest=lowest, highest=highest, screen=screen):
             share = rates.shares[min(temporal, len(rates.shares) - 1)]
             # A layer that for the moment sends less than a lower one is no cheaper for it: it would not stay so.
             cost_bps = max(cost_bps, round(rates.layers_bps[index] * share))

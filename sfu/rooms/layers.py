@@ -45,10 +45,8 @@ def choose_target(layers: Sequence[Layer], live: int, wish: Wish) -> Target:
     return Target(spatial, _temporal(layers[spatial], wish))
 
 
-def limit_target(
-    target: Target, layers: Sequence[Layer], max_height: int | None, max_temporal: int | None
-) -> Target:
-    """The target within limits that are not the receiver's. Sizes that nobody knows are taken to halve with each layer."""
+def limit_target(target: Target, layers: Sequence[Layer], max_height: int | None, max_temporal: int | None) -> Target:
+    """The target within limits that are not the receiver's. Sizes that nobody knows halve from layer to layer."""
     spatial, temporal = target
     if spatial == PAUSED:
         return target

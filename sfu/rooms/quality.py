@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How good a participant's connection is, from 1 (bad) to 5 (excellent): pure functions of what is measured.
 
-Loss and delay by the E-model (ITU-T G.107) in the short form of Cole and Rosenbluth, "Voice over IP performance monitoring"
-(2001), with concealment and retransmission taken into account by G.113's robustness factor. Then what of the wanted
-video is really sent counts: a connection that carries a quarter of it is not a good one, however few packets it loses.
+Loss and delay by the E-model (ITU-T G.107) in the short form of Cole and Rosenbluth, "Voice over IP performance
+monitoring" (2001), with concealment and retransmission taken into account by G.113's robustness factor. Then what of
+the wanted video is really sent counts: a connection that carries a quarter of it is not a good one, however few packets
+it loses.
 """
 
 from __future__ import annotations

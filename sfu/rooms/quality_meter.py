@@ -10,7 +10,7 @@ from typing import Final
 from sfu.engine.statistics import Statistics
 from sfu.rooms.events import QualityChanged
 from sfu.rooms.member import Member
-from sfu.rooms.model import Kind, ParticipantId
+from sfu.rooms.model import ParticipantId
 from sfu.rooms.quality import Link, grade, opinion
 
 SAMPLE_INTERVAL_US: Final = 2_000_000
@@ -96,7 +96,7 @@ class QualityMeter:
                 received += layer.packets
                 missed += layer.lost + layer.recovered
                 # Video comes in bursts: what its packets differ by is no fault of the network.
-                if track.section.kind == Kind.AUDIO and layer.active:
+                if track.section.kind == "audio" and layer.active:
                     jitter_ms = max(jitter_ms, layer.jitter_ms)
         # Layers come and go with their counters.
         more, gone = max(0, received - meter.received), max(0, missed - meter.missed)
@@ -105,9 +105,7 @@ class QualityMeter:
         return Link(loss, rtt_ms, jitter_ms)
 
     @staticmethod
-    def _downlink(
-        member: Member, meter: _Meter, statistics: Statistics, rtt_ms: float, satisfaction: float
-    ) -> Link:
+    def _downlink(member: Member, meter: _Meter, statistics: Statistics, rtt_ms: float, satisfaction: float) -> Link:
         before, now = meter.sent or {}, {}
         packets = lost = 0.0
         for state in member.media.slots.values():

@@ -15,8 +15,8 @@ from sfu.rooms.model import Layer
 RISE_US: Final = 300_000
 FALL_US: Final = 4_000_000
 
-# Of a layer that nobody has measured and whose publisher declared no rate: bits per pixel and second, about what browsers
-# spend on 640x360 at 30 frames a second (700 kbit/s).
+# Of a layer that nobody has measured and whose publisher declared no rate: bits per pixel and second, about what
+# browsers spend on 640x360 at 30 frames a second (700 kbit/s).
 ASSUMED_BPS_PER_PIXEL: Final = 3.0
 # Where not even the size is known.
 ASSUMED_BPS: Final = 300_000.0

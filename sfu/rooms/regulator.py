@@ -13,7 +13,7 @@ from sfu.rooms.dynacast import TrackDemand
 from sfu.rooms.events import PublishLayers
 from sfu.rooms.media import SentTrack
 from sfu.rooms.member import Member
-from sfu.rooms.model import Kind, Participant, ParticipantId
+from sfu.rooms.model import Participant, ParticipantId
 from sfu.rooms.quality_meter import QualityMeter
 from sfu.rooms.shedding import Caps
 from sfu.rooms.speakers import Speakers
@@ -101,7 +101,7 @@ class Regulator:
             track.handle: (member, track)
             for member in self.members.values()
             for mid, track in member.media.tracks.items()
-            if track.section.kind == Kind.VIDEO and mid in member.published
+            if track.section.kind == "video" and mid in member.published
         }
         for handle in self._published.keys() - present.keys():
             del self._published[handle]

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the server leaves out when it is overloaded: a state machine on measured stress. No clock, no I/O.
+"""What a worker leaves out when it is overloaded: a state machine on measured stress. No clock, no I/O.
 
 In this order: spatial layers, temporal layers, all but the last speakers' videos, and only then newcomers. Audio is
-never touched. Each level takes about a quarter of the load away, so one follows the other only when the first has had its
-effect; coming back takes longer than going, after Jitsi Videobridge (load manager: limit 0.9, recovery 0.72).
+never touched. A level follows the other only when that one has had its effect; coming back takes longer than going,
+after Jitsi Videobridge (load manager: limit 0.9, recovery 0.72).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
+
+from sfu.engine.statistics import Statistics
+
+# What the engine drops for want of time or of room in the socket.
+OVERLOAD_DROPS: Final = ("fanout_full", "egress_full")
 
 # Share of its time that a worker's thread works: the load at which its queue begins to grow without end.
 BUSY_LIMIT: Final = 0.9
@@ -57,7 +62,7 @@ NO_CAPS: Final = LEVELS[0]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Of the busiest worker, since the last sample."""
+    """Of one worker since the last reading, and of the event loop."""
 
     busy: float = 0.0
     drops_per_s: float = 0.0
@@ -67,6 +72,22 @@ class Load:
     def stress(self) -> float:
         """1: at the limit."""
         return max(self.busy / BUSY_LIMIT, self.drops_per_s / DROPS_LIMIT, self.lag_ms / LAG_LIMIT_MS)
+
+
+class LoadMeter:
+    """Turns one worker's counters into its load."""
+
+    def __init__(self) -> None:
+        self._before: tuple[int, int, int] | None = None
+        """Time, busy time, drops."""
+
+    def read(self, statistics: Statistics, lag_ms: float, now_us: int) -> Load:
+        drops = sum(statistics.drops.get(reason, 0) for reason in OVERLOAD_DROPS)
+        before, self._before = self._before, (now_us, statistics.busy_us, drops)
+        if before is None or now_us <= before[0]:
+            return Load(lag_ms=lag_ms)
+        passed_us = now_us - before[0]
+        return Load((statistics.busy_us - before[1]) / passed_us, (drops - before[2]) * 1e6 / passed_us, lag_ms)
 
 
 class Shedding:

@@ -21,9 +21,20 @@ from sfu.engine.statistics import Statistics
 ReadStatistics = Callable[[], Statistics]
 
 
+class Shedding(Protocol):
+    """What one worker leaves out for want of power."""
+
+    @property
+    def level(self) -> int: ...
+    @property
+    def stress(self) -> float: ...
+
+
 class Occupancy(Protocol):
     """How full the server is."""
 
+    @property
+    def shedding(self) -> Sequence[Shedding]: ...
     @property
     def rooms(self) -> int: ...
     @property
@@ -43,6 +54,17 @@ class SfuCollector(Collector):
         info.add_metric([sfu.__version__], 1)
         yield info
         yield from self._engine()
+        yield from self._load()
+
+    def _load(self) -> Iterator[Metric]:
+        level = GaugeMetricFamily(
+            "pysfu_shedding_level", "What is left out under overload: 0 nothing, 8 newcomers.", labels=["worker"]
+        )
+        stress = GaugeMetricFamily("pysfu_stress", "Load as a share of what is borne, smoothed.", labels=["worker"])
+        for index, one in enumerate(self._occupancy.shedding):
+            level.add_metric([str(index)], one.level)
+            stress.add_metric([str(index)], one.stress)
+        yield from (level, stress)
 
     def _engine(self) -> Iterator[Metric]:
         packets = CounterMetricFamily("pysfu_packets", "UDP datagrams.", labels=["worker", "direction"])

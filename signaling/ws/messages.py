@@ -131,6 +131,7 @@ class Subscription(Request, tag="subscription"):
     max_temporal: LayerIndex | None = None
     max_fps: Fps | None = None
     slot: MidName | None = None
+    selected: bool = False
 
 
 class Update(Request, tag="update"):
@@ -254,6 +255,31 @@ class LayerChanged(Message, tag="layer"):
     mid: str
     spatial: int
     temporal: int
+
+
+class SubscriptionPaused(Message, tag="subscription_paused"):
+    publication: str
+    paused: bool
+    reason: str | None
+
+
+class LayerDemand(Struct):
+    rid: str
+    active: bool
+
+
+class PublishLayers(Message, tag="publish_layers"):
+    publication: str
+    layers: list[LayerDemand]
+
+
+class QualityInfo(Struct):
+    id: str
+    score: int
+
+
+class Quality(Message, tag="quality"):
+    participants: list[QualityInfo]
 
 
 class Speakers(Message, tag="speakers"):

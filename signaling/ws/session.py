@@ -218,15 +218,18 @@ class Session:
             grant = Grant(identity or guest_identity(), message.name, GUEST)
         else:
             grant = self._services.rulings.apply(message.room, grant)
-        self._conductor, self._member = self._services.directory.join(
-            message.room,
-            grant.identity,
-            grant.name or grant.identity,
-            grant.permissions,
-            self._on_event,
-            metadata=grant.metadata,
-            attributes=grant.attributes,
-        )
+        try:
+            self._conductor, self._member = self._services.directory.join(
+                message.room,
+                grant.identity,
+                grant.name or grant.identity,
+                grant.permissions,
+                self._on_event,
+                metadata=grant.metadata,
+                attributes=grant.attributes,
+            )
+        except RoomError as error:
+            raise ProtocolError(error.code, error.message, error.advice, fatal=True) from None
         self._send(translate.joined(self._conductor, self._member, message))
 
     def _leave(self, message: messages.Leave) -> None:

@@ -78,6 +78,7 @@ def wish(message: messages.Subscription) -> Wish:
         max_temporal=message.max_temporal,
         max_fps=message.max_fps,
         slot=message.slot,
+        selected=message.selected,
     )
 
 
@@ -135,6 +136,14 @@ def event(happened: events.ParticipantEvent) -> messages.Message:
             )
         case events.LayerChanged(publication, mid, spatial, temporal):
             return messages.LayerChanged(publication=publication.id, mid=mid, spatial=spatial, temporal=temporal)
+        case events.SubscriptionPaused(publication, paused, pause_reason):
+            return messages.SubscriptionPaused(publication=publication.id, paused=paused, reason=pause_reason)
+        case events.PublishLayers(publication, layers):
+            return messages.PublishLayers(
+                publication=publication.id, layers=[messages.LayerDemand(rid, active) for rid, active in layers]
+            )
+        case events.QualityChanged(scores):
+            return messages.Quality(participants=[messages.QualityInfo(one.id, score) for one, score in scores])
         case events.SpeakersChanged(participants):
             return messages.Speakers(participants=[one.id for one in participants])
         case events.MediaLost():

@@ -85,10 +85,10 @@ async def test_sigterm_during_a_call() -> None:
         assert took_s < GRACE_S + INTERPRETER_S
         assert "Traceback" not in err.decode()
         assert "ERROR" not in err.decode()
+    await until(lambda: all(bot.disconnected for bot in bots))
     closing = [event for event in told if isinstance(event, Closing)]
     assert [event.reason for event in closing] == ["shutdown"] * BOTS
     assert all(event.retry_after_ms for event in closing)
-    await until(lambda: all(bot.disconnected for bot in bots))
     # By a DTLS goodbye: consent would have taken 30 s to end.
     await until(lambda: all(bot.connection.state is TransportState.FAILED for bot in bots))
     assert {bot.connection.failure for bot in bots} == {"the server closed the connection"}

@@ -70,8 +70,12 @@ def fill(sources: Sequence[Source], wanted: Sequence[Wanted], spare_bps: int) ->
         if wanted[index].priority >= SCREEN and levels[index] > PAUSED:
             while levels[index] < sources[index].goal and step(index):
                 pass
-    while any([step(index) for index in order if levels[index] > PAUSED]):
-        pass
+    climbed = True
+    while climbed:
+        climbed = False
+        for index in order:
+            if levels[index] > PAUSED:
+                climbed = step(index) or climbed
     return levels
 
 

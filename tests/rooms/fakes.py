@@ -43,6 +43,8 @@ class RecordingCommands:
         self.bindings: dict[int, tuple[int, int, int]] = {}
         """Forwarder → (track, csrc, generation)."""
         self.targets: dict[int, tuple[int, int]] = {}
+        self.wanted: dict[int, int] = {}
+        """By transport."""
         self._handles = count(1)
 
     def _new(self, parent: int | None = None) -> int:
@@ -107,6 +109,14 @@ class RecordingCommands:
         self.bindings.pop(forwarder, None)
         self.log.append(("unbind", forwarder))
 
+    def set_wanted(self, transport: int, wanted_bps: int) -> None:
+        self.check(transport)
+        self.wanted[transport] = wanted_bps
+
+    def request_probe(self, transport: int, target_bps: int) -> None:
+        self.check(transport)
+        self.log.append(("probe", transport, target_bps))
+
     def set_target(self, forwarder: int, spatial: int, temporal: int) -> None:
         self.check(forwarder)
         self.targets[forwarder] = (spatial, temporal)
@@ -154,6 +164,7 @@ class FakeTransport:
         self.candidates = ("candidate:1 1 udp 2130706431 192.0.2.7 40000 typ host",)
         self.state = TransportState.NEW
         self.failure: str | None = None
+        self.on_estimate: Callable[[int, int], None] | None = None
 
     def set_remote(self, fingerprints: object, setup: str) -> None:
         self.setup = setup

@@ -147,7 +147,9 @@ def test_more_priority_never_costs_quality(scene: Scene, data: st.DataObject) ->
 
 @given(scenes(fresh=True))
 def test_receivers_do_not_meet(scene: Scene) -> None:
-    alone = [levels(Scene(scene.sources, [one], [past])) for one, past in zip(scene.receivers, scene.pasts, strict=True)]
+    alone = [
+        levels(Scene(scene.sources, [one], [past])) for one, past in zip(scene.receivers, scene.pasts, strict=True)
+    ]
     assert levels(scene) == [row for found in alone for row in found]
 
 
@@ -323,7 +325,9 @@ def test_noisy_estimates_do_not_flap(estimate: Callable[..., tuple[int, float]],
         for tick in range(900):
             budget, noise = estimate(rng, tick, noise)
             lows = [*lows[1:], budget]
-            sources = [replace(CAMERA, costs=[int(one * c) for c in CAMERA.costs]) for one in 1 + rng.normal(0, 0.02, 8)]
+            sources = [
+                replace(CAMERA, costs=[int(one * c) for c in CAMERA.costs]) for one in 1 + rng.normal(0, 0.02, 8)
+            ]
             one = Receiver(budget, min(lows), 40_000, NORMAL, [Wanted(6, OTHER) for _ in range(8)])
             found = run(Scene(sources, [one], pasts, 100_000_000 + tick * 100_000)).course
             now = past_of(found)

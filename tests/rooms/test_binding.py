@@ -28,6 +28,7 @@ def targets(house: House, client: Client, mid: str) -> tuple[int, int] | None:
 
 def go_live(house: House, client: Client, active: int, mid: str = "cam") -> None:
     track = house.track(client, mid)
+    house.now_us += 100_000
     house.port.tracks[track](TrackLayers(track, active))
     house.settle()
 

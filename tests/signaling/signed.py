@@ -8,7 +8,7 @@ from typing import Any
 
 import jwt
 
-SECRET = "a secret of the tests, long enough for HS256, HS384 and HS512 as well"
+SECRET = "a secret of the tests; long enough for HS256 and HS384 and HS512 as well"
 OTHER_SECRET = "another secret of the tests, as long as the first"
 KEYS = {"backend": SECRET, "other": OTHER_SECRET}
 

@@ -322,6 +322,9 @@ cdef void follow_rate(Estimator *e, double throughput, int64_t newest_sent_us, b
     cdef RateInput heard
     if probe_bps >= 0:
         e.probed_bps = probe_bps
+        if e.results.measured_id == e.loss_probe.last_cluster:
+            # It was sent to see losses: they spoil the measure, which is therefore believed only where it is higher.
+            probe_bps = max(probe_bps, e.delay_target_bps)
         if throughput >= 0:
             probe_bps = max(probe_bps, min(e.delay_target_bps, PROBE_FLOOR * throughput))
     if e.trendline.usage == USAGE_OVERUSING and throughput < 0:

@@ -193,6 +193,14 @@ cdef void loss_tolerate(LossEstimator *l, double share, double capacity_bps) noe
     l.tolerated = share
     l.known_bps = capacity_bps
     set_upper_bound(l)
+    if share > 0 and isfinite(l.delay_based_bps) and l.best.capacity_bps >= 0:
+        # What the losses have cost so far is taken back.
+        l.best.inherent_loss = min(max(l.average_loss, l.p.inherent_min), share)
+        l.best.capacity_bps = max(l.best.capacity_bps, l.delay_based_bps)
+        l.rate_bps = l.best.capacity_bps
+        l.state = LOSS_DELAY_BASED
+        l.recovering = False
+        end_hold(l)
 
 
 cdef bint push_observation(LossEstimator *l) noexcept nogil:
@@ -351,7 +359,7 @@ cdef bint rising(const LossEstimator *l, double before_bps, double after_bps) no
 
 cdef void bound_increase(LossEstimator *l, Channel *best) noexcept nogil:
     cdef double factor
-    if l.average_loss > best.inherent_loss and not l.p.rise_above_average_loss:
+    if l.average_loss > max(best.inherent_loss, l.tolerated) and not l.p.rise_above_average_loss:
         best.capacity_bps = min(best.capacity_bps, max(l.best.capacity_bps, 0.0))
     if not limited(l):
         return

@@ -24,6 +24,7 @@ cdef struct LossProbe:
     int64_t begun_us
     int64_t lossy_since_us      # INT64_MIN = few are lost
     int32_t cluster             # of the probe under way, -1 = none
+    int32_t last_cluster        # of the latest probe, -1 = none
     double average              # loss before it
     uint32_t received
     uint32_t lost

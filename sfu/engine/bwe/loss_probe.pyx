@@ -6,6 +6,7 @@ from libc.stdint cimport INT64_MIN
 cdef enum:
     CLUSTER_MASK = 0x7FFF           # what the send history keeps of an id
     JUDGE_US = 1_000_000            # feedback has come by then
+    RETRY_US = 1_000_000
 
 cdef double RECEIVED_SHARE = 0.7        # of the packets, before there is a verdict
 
@@ -18,6 +19,7 @@ cdef void loss_probe_init(LossProbe *l) noexcept nogil:
     l.begun_us = INT64_MIN
     l.lossy_since_us = INT64_MIN
     l.cluster = -1
+    l.last_cluster = -1
 
 
 cdef bint loss_probe_due(LossProbe *l, const LossProbeParameters *p, double average_loss, double rate_bps, bint idle_queue,
@@ -33,6 +35,7 @@ cdef bint loss_probe_due(LossProbe *l, const LossProbeParameters *p, double aver
 
 cdef void loss_probe_begin(LossProbe *l, int32_t cluster, double average_loss, int64_t now_us) noexcept nogil:
     l.cluster = cluster & CLUSTER_MASK
+    l.last_cluster = l.cluster
     l.begun_us = now_us
     l.average = average_loss
     l.received = 0
@@ -67,6 +70,8 @@ cdef bint loss_probe_judge(LossProbe *l, const LossProbeParameters *p, int64_t n
     l.cluster = -1
     span_us = l.last_arrival_us - l.first_arrival_us
     if l.received + l.lost < RECEIVED_SHARE * p.packets or l.received < 2 or span_us <= 0:
+        # The feedback was lost: once more, and soon.
+        l.begun_us = now_us - p.interval_us + RETRY_US
         return False
     share = l.lost / <double>(l.lost + l.received)
     l.judged_us = now_us
