@@ -74,7 +74,7 @@ class Settings(BaseModel):
     """Where the page, the websocket, the admin API and the metrics are. Unset: 127.0.0.1 with `dev`, else all
     addresses."""
     http_port: int = Field(default=8080, ge=0, le=65535, json_schema_extra=_allowed(PORT_ALLOWED))
-    """Of the same, TCP."""
+    """The TCP port of the page, the websocket, the admin API and the metrics."""
     tls: Literal["self"] | None = Field(default=None, json_schema_extra=_allowed(TLS_ALLOWED))
     """`self`: HTTPS with a certificate that is made at the start, for this machine's names and addresses. Browsers warn
     of it; compare the fingerprint that is printed. A second device can then use its camera, which it cannot over plain
@@ -89,7 +89,7 @@ class Settings(BaseModel):
     udp_host: str | None = Field(default=None, json_schema_extra=_allowed(HOST_ALLOWED))
     """Where media is received. Unset: all addresses of both families."""
     udp_port: int = Field(default=7882, ge=0, le=65535, json_schema_extra=_allowed(PORT_ALLOWED))
-    """Of the first worker, UDP; the others take the ports above it."""
+    """The UDP port of the first worker, for media; the others take the ports above it."""
     announce_ip: tuple[str, ...] = Field(default=(), json_schema_extra=_allowed(ANNOUNCE_ALLOWED))
     """Addresses that clients are told for media instead of this machine's own: for a server behind NAT. Several may be
     given; the port must be forwarded unchanged."""

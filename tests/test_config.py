@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sfu.config import ConfigError, load
+from sfu.config import DEV_KEY_ID, DEV_SECRET, ConfigError, load
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -39,6 +39,9 @@ def test_every_setting_from_the_environment_alone() -> None:
         {},
         environment={
             "SFU_DEV": "true",
+            "SFU_PAGE": "false",
+            "SFU_TLS": "self",
+            "SFU_ALLOW_ORIGIN": "https://App.example.com:443/, http://localhost:3000",
             "SFU_HTTP_HOST": "::1",
             "SFU_HTTP_PORT": "0",
             "SFU_UDP_HOST": "127.0.0.1",
@@ -51,6 +54,9 @@ def test_every_setting_from_the_environment_alone() -> None:
         },
     )
     assert settings.dev
+    assert not settings.serves_page
+    assert settings.tls == "self"
+    assert settings.allow_origin == ("https://app.example.com", "http://localhost:3000")
     assert settings.http_host == "::1"
     assert settings.udp_ports == (0, 0)
     assert settings.keys["one"].get_secret_value() == SECRET
@@ -85,6 +91,11 @@ def test_without_dev_keys_are_required() -> None:
         ({"announce_ip": ["example.com"]}, "--announce-ip", "example.com", "IP addresses"),
         ({"grace_seconds": -1}, "--grace-seconds", "-1", "seconds from 0"),
         ({"log_level": "loud"}, "--log-level", "'loud'", "debug, info"),
+        ({"tls": "yes"}, "--tls", "'yes'", "self"),
+        ({"allow_origin": ["example.com"]}, "--allow-origin", "example.com", "https://app.example.com"),
+        ({"allow_origin": ["ftp://example.com"]}, "--allow-origin", "ftp://example.com", "origins"),
+        ({"allow_origin": ["https://example.com/page"]}, "--allow-origin", "/page", "origins"),
+        ({"allow_origin": ["https://example.com:99999"]}, "--allow-origin", "99999", "origins"),
     ],
 )
 def test_an_error_names_flag_value_and_what_is_allowed(
@@ -125,6 +136,27 @@ def test_weak_or_malformed_keys_are_refused_without_showing_the_secret(keys: str
     assert problem.startswith("SFU_KEYS is not allowed")
     assert "short" not in problem
     assert SECRET not in problem
+
+
+def test_the_development_secret_is_no_secret() -> None:
+    assert load({"dev": True}, environment={}).signing_keys == {DEV_KEY_ID: DEV_SECRET}
+    assert list(load({}, environment={"SFU_KEYS": f"one: {SECRET}"}).signing_keys) == ["one"]
+    (problem,) = problems_of({}, SFU_KEYS=f"one: {DEV_SECRET}")
+    assert "everybody knows" in problem
+
+
+def test_the_page_is_for_development_unless_it_is_asked_for() -> None:
+    keys = {"SFU_KEYS": f"one: {SECRET}"}
+    assert load({"dev": True}, environment={}).serves_page
+    assert not load({}, environment=keys).serves_page
+    assert load({"page": True}, environment=keys).serves_page
+
+
+def test_one_certificate_at_most_and_no_key_without_one() -> None:
+    (problem,) = problems_of({"dev": True, "tls": "self", "tls_cert": "cert.pem"})
+    assert problem.startswith("--tls and --tls-cert exclude each other")
+    (problem,) = problems_of({"dev": True}, SFU_TLS_KEY="key.pem")
+    assert problem.startswith("SFU_TLS_KEY is given without tls_cert")
 
 
 def test_settings_never_print_a_secret() -> None:

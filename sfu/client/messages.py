@@ -113,6 +113,37 @@ class LayerChanged(msgspec.Struct, frozen=True, tag_field="type", tag="layer"):
     temporal: int
 
 
+class SubscriptionPaused(msgspec.Struct, frozen=True, tag_field="type", tag="subscription_paused"):
+    """Nothing of a publication is sent to us for now, or something is again."""
+
+    publication: str
+    paused: bool
+    reason: str | None = None
+
+
+class LayerDemand(msgspec.Struct, frozen=True):
+    rid: str
+    active: bool
+
+
+class PublishLayers(msgspec.Struct, frozen=True, tag_field="type", tag="publish_layers"):
+    """Which layers of our own publication somebody receives."""
+
+    publication: str
+    layers: tuple[LayerDemand, ...] = ()
+
+
+class ParticipantQuality(msgspec.Struct, frozen=True):
+    id: str
+    score: int
+
+
+class Quality(msgspec.Struct, frozen=True, tag_field="type", tag="quality"):
+    """How good the connections of these participants are: 1 (bad) to 5."""
+
+    participants: tuple[ParticipantQuality, ...] = ()
+
+
 class Speakers(msgspec.Struct, frozen=True, tag_field="type", tag="speakers"):
     participants: tuple[str, ...] = ()
 
@@ -138,6 +169,9 @@ Event = (
     | PublicationUpdated
     | SlotBound
     | LayerChanged
+    | SubscriptionPaused
+    | PublishLayers
+    | Quality
     | Speakers
     | Closing
     | ErrorMessage
@@ -155,6 +189,9 @@ _TYPES: dict[str, Any] = {
     "publication_updated": PublicationUpdated,
     "slot": SlotBound,
     "layer": LayerChanged,
+    "subscription_paused": SubscriptionPaused,
+    "publish_layers": PublishLayers,
+    "quality": Quality,
     "speakers": Speakers,
     "closing": Closing,
     "error": ErrorMessage,

@@ -32,4 +32,5 @@ cdef enum:
     DROP_OVERTAKEN = 27
     DROP_ALREADY_SENT = 28
     DROP_PACER_FULL = 29
-    DROP_COUNT = 30
+    DROP_HELD = 30
+    DROP_COUNT = 31

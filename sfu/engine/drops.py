@@ -67,3 +67,5 @@ class DropReason(IntEnum):
     """This receiver has it: it was asked for before fan-out came to offer it."""
     PACER_FULL = 29
     """More waits for the receiver's link than its pacer holds."""
+    HELD = 30
+    """First frame of a new source, held until the old one's frame is whole: offered again then."""

@@ -40,6 +40,8 @@ cdef enum:
     TIMELINE_TOLERANCE_MS = 500 # a capture time further off than this is not believed
     MIN_FRAME_TICKS = 90       # video timestamps advance by 1 ms at least
     AUDIO_FRAMES_PER_SECOND = 50
+    HOLD_US = 40_000           # how long a new source waits for the end of the old one's frame
+    JOINED_FRAMES = 4          # a pause of up to 80 ms between two audio sources is arrival jitter, not silence
     MIN_RESEND_US = 5_000
     FILL_REACH = 64            # packets: how far back the frame before a hole is looked for
     HIGHEST_SPATIAL = 7
@@ -145,6 +147,7 @@ cdef int forward_video(RouterState *s, Forwarder *f, const Binding *binding, Sou
     """Returns the drop reason, or -1."""
     cdef FrameRecord *frame
     cdef int64_t out
+    cdef int reason
     cdef bint flowing = f.rewriter.bound and f.source_generation == source.generation
     if not flowing:
         return start_video(s, f, binding, source, packet, now_us)
@@ -155,6 +158,10 @@ cdef int forward_video(RouterState *s, Forwarder *f, const Binding *binding, Sou
         # Its place is kept: it is offered again when the packet that explains it has come.
         return drops.DROP_AWAITING_KEYFRAME
     frame = rewriter_frame(&f.rewriter, packet.frame)
+    if frame == NULL and f.held_generation and frame_newer(packet.frame, f.rewriter.newest_frame):
+        # The frame that the new source waits for will not be finished.
+        release_held(s, f, now_us)
+        return drops.DROP_LATE
     if frame == NULL:
         frame = decide_frame(s, f, binding, source, packet, now_us)
         if frame == NULL:
@@ -169,7 +176,10 @@ cdef int forward_video(RouterState *s, Forwarder *f, const Binding *binding, Sou
         out = rewriter_map(&f.rewriter, packet.sequence)
         if out < 0:
             return drops.DROP_LATE
-    return send_packet(s, f, binding, source, packet, out, frame, ends_picture(frame, source, packet), now_us)
+    reason = send_packet(s, f, binding, source, packet, out, frame, ends_picture(frame, source, packet), now_us)
+    if f.held_generation and f.rewriter.last_marker:
+        release_held(s, f, now_us)
+    return reason
 
 
 cdef inline bint ends_picture(const FrameRecord *frame, const Source *source, const Packet *packet) noexcept nogil:
@@ -264,6 +274,11 @@ cdef int start_video(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     cdef int reason
     if binding != &f.binding:
         return drops.DROP_LATE
+    if f.held_generation == source.generation:
+        if now_us - f.held_us < HOLD_US:
+            return drops.DROP_HELD
+        release_held(s, f, now_us)
+        return drops.DROP_HELD         # offered again, with what was held
     if packet.has_dependency:
         dependency = dependencies_frame(source.dependencies, packet.frame)
     elif source.dependencies != NULL:
@@ -289,6 +304,11 @@ cdef int start_video(RouterState *s, Forwarder *f, const Binding *binding, Sourc
         return drops.DROP_NO_PAYLOAD_TYPE
     if packet.flags & PACKET_LATE:
         return drops.DROP_LATE
+    if frame_open(f, now_us):
+        f.held_generation = source.generation
+        f.held_sequence = packet.sequence
+        f.held_us = now_us
+        return drops.DROP_HELD
     start_source(s, f, source, packet, now_us)
     commit(f, &decision)
     frame = rewriter_new_frame(&f.rewriter, packet, True, 0, <uint8_t>decision.temporal)
@@ -299,6 +319,41 @@ cdef int start_video(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     if packet.flags & PACKET_OVERTAKEN:
         offer_again(s, f, source, packet, now_us)
     return reason
+
+
+cdef inline bint frame_open(const Forwarder *f, int64_t now_us) noexcept nogil:
+    """Whether the old source's frame is on its way: its end comes within milliseconds, and must not be cut off."""
+    return (f.rewriter.bound and f.rewriter.started and not f.rewriter.last_marker and not f.hold_spent
+            and now_us - f.rewriter.last_sent_us < HOLD_US and flowing_source(f) != NULL)
+
+
+cdef void release_held(RouterState *s, Forwarder *f, int64_t now_us) noexcept nogil:
+    """The old frame is whole, or given up: begin the new source with what was held of it."""
+    cdef uint32_t generation = f.held_generation
+    cdef int64_t first = f.held_sequence
+    cdef int64_t sequence, end
+    cdef Track *track = f.binding.track
+    cdef Source *source = NULL
+    cdef const Packet *packet
+    cdef uint32_t i
+    f.held_generation = 0
+    if track == NULL:
+        return
+    for i in range(track.layer_count):
+        if track.layers[i].source != NULL and track.layers[i].source.generation == generation:
+            source = track.layers[i].source
+    if source == NULL:
+        return
+    # A hold that has run out may find the old frame still open: it is cut off then, and not held again.
+    f.hold_spent = True
+    end = source.reception.highest + 1
+    if end > first + SWITCH_REACH:
+        end = first + SWITCH_REACH
+    for sequence in range(first, end):
+        packet = history_get(&source.history, sequence)
+        if packet != NULL:
+            forward_packet(s, f, source, packet, now_us)
+    f.hold_spent = False
 
 
 cdef void offer_again(RouterState *s, Forwarder *f, Source *source, const Packet *first, int64_t now_us) noexcept nogil:
@@ -353,7 +408,7 @@ cdef uint32_t out_timestamp(RouterState *s, Forwarder *f, Source *source, const 
     elapsed = (now_us - r.last_sent_us) * rate // 1_000_000
     if not f.video:
         frames = (elapsed + frame_ticks // 2) // frame_ticks
-        return r.last_out_timestamp + <uint32_t>(frame_ticks * (frames if frames > 1 else 1))
+        return r.last_out_timestamp + <uint32_t>(frame_ticks * (frames if frames > JOINED_FRAMES else 1))
     ticks = (captured_us - f.timeline_us) * rate // 1_000_000
     ticks = <int32_t>(f.timeline_timestamp + <uint32_t>ticks - r.last_out_timestamp)
     if ticks - elapsed > rate * TIMELINE_TOLERANCE_MS // 1000 or elapsed - ticks > rate * TIMELINE_TOLERANCE_MS // 1000:
@@ -398,14 +453,16 @@ cdef int send_packet(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     size = write_packet(f, source, packet, &entry, buffer, False)
     if size == 0:
         return drops.DROP_TOO_LARGE
-    if not protect_and_send(s, f, buffer, size, f.video):
-        return -1        # counted there
+    if srtp_protect(f.transport.send_srtp, buffer, &size) != SRTP_OK:
+        return drops.DROP_PROTECT_FAILED
+    # From here on the number is used, and what the pacer drops can only be sent again by retransmission.
     if f.sent != NULL:
         logged = &f.sent[out & (SENT_LOG - 1)]
         logged[0] = entry
     note_sent(f, packet, &entry, now_us)
-    s.media_forwarded += 1
-    return -1
+    if congestion_send(s, f.transport, buffer, size, f.video):
+        s.media_forwarded += 1
+    return -1            # else counted there
 
 
 cdef bint protect_and_send(RouterState *s, Forwarder *f, uint8_t *packet, uint32_t size, bint paced) noexcept nogil:
@@ -431,9 +488,10 @@ cdef inline void note_sent(Forwarder *f, const Packet *packet, const SentPacket 
     f.packets_sent += 1
     f.bytes_sent += packet.payload_size
     rate_add(&f.rate, packet.size, packet.flags & FRAME_START, now_us)
-    if r.started and entry.sequence != r.highest_out:
+    if r.started and entry.sequence < r.last_sent:
         return
     r.started = True
+    r.last_sent = entry.sequence
     r.last_marker = entry.marker
     r.last_out_timestamp = entry.timestamp
     r.last_sent_us = now_us

@@ -28,6 +28,9 @@ from sfu.wire.extensions cimport (
 )
 from sfu.wire.rtp cimport RtpHeader, rtp_parse
 
+cdef enum:
+    OVERTAKEN_US = 2_000_000   # packets of a replaced stream come this late at most, retransmissions included
+
 
 cdef void receive_rtp(RouterState *s, Transport *t, uint8_t *data, uint32_t size, int64_t now_us) noexcept nogil:
     """One datagram that looks like SRTP, from an address of `t`. Decrypts in place."""
@@ -52,7 +55,7 @@ cdef void receive_rtp(RouterState *s, Transport *t, uint8_t *data, uint32_t size
         log_arrival(s, t, read_u16(extensions.data[<int>EXT_TRANSPORT_CC]), header.ssrc, now_us)
     entry = find_ssrc(t, header.ssrc)
     if entry == NULL:
-        entry = latch(s, t, &header, &extensions)
+        entry = latch(s, t, &header, &extensions, now_us)
         if entry == NULL:
             return           # counted there
     if entry.rtx:
@@ -84,7 +87,7 @@ cdef bint same_id(const uint8_t *id, uint8_t id_size, const uint8_t *other, uint
     return id_size == other_size and memcmp(id, other, id_size) == 0
 
 
-cdef SsrcEntry *latch(RouterState *s, Transport *t, const RtpHeader *header, const Extensions *x) noexcept nogil:
+cdef SsrcEntry *latch(RouterState *s, Transport *t, const RtpHeader *header, const Extensions *x, int64_t now_us) noexcept nogil:
     """Learn where an unknown SSRC belongs, while the extensions (or the SDP) tell. NULL: counted as a drop."""
     cdef Track *track = find_track(t, header, x)
     cdef Layer *layer = NULL
@@ -104,7 +107,10 @@ cdef SsrcEntry *latch(RouterState *s, Transport *t, const RtpHeader *header, con
     if layer == NULL or (rtx and layer.source == NULL):
         s.drops[drops.DROP_NO_ROUTE] += 1
         return NULL
-    forget_stale(t, layer, rtx)
+    if was_just_replaced(layer, header.ssrc, now_us):
+        s.drops[drops.DROP_TOO_OLD] += 1
+        return NULL
+    forget_stale(t, layer, rtx, now_us)
     if t.ssrc_count >= MAX_SSRCS:
         s.drops[drops.DROP_TOO_MANY_SSRCS] += 1
         return NULL
@@ -169,7 +175,14 @@ cdef Layer *find_layer(Track *track, uint32_t ssrc, const Extensions *x, bint rt
     return NULL
 
 
-cdef void forget_stale(Transport *t, Layer *layer, bint rtx) noexcept nogil:
+cdef inline bint was_just_replaced(const Layer *layer, uint32_t ssrc, int64_t now_us) noexcept nogil:
+    """A packet of the stream that the present one took the place of: it was overtaken, and changes nothing."""
+    if layer.source == NULL or now_us - layer.replaced_us > OVERTAKEN_US:
+        return False
+    return ssrc != 0 and (ssrc == layer.replaced_ssrc or ssrc == layer.replaced_rtx_ssrc)
+
+
+cdef void forget_stale(Transport *t, Layer *layer, bint rtx, int64_t now_us) noexcept nogil:
     """A layer that comes under a new SSRC has done with the old one."""
     cdef uint32_t i = 0
     cdef Source *old = layer.source
@@ -182,6 +195,9 @@ cdef void forget_stale(Transport *t, Layer *layer, bint rtx) noexcept nogil:
         else:
             i += 1
     if not rtx:
+        layer.replaced_ssrc = old.ssrc
+        layer.replaced_rtx_ssrc = old.rtx_ssrc
+        layer.replaced_us = now_us
         source_close(old)
         layer.source = NULL
 
@@ -222,9 +238,9 @@ cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uin
         s.drops[drops.DROP_NO_ROUTE] += 1
         return
     if recovered:
-        # A retransmission never moves the stream on, and never restarts it.
+        # A retransmission never moves the stream on, restarts it, or comes from before it.
         sequence = source.reception.highest + <int16_t>(header.sequence_number - <uint16_t>(source.reception.highest & 0xFFFF))
-        if not source.reception.started or sequence > source.reception.highest or sequence < 0:
+        if not source.reception.started or not source.reception.base <= sequence <= source.reception.highest:
             s.drops[drops.DROP_TOO_OLD] += 1
             return
     else:

@@ -42,7 +42,8 @@ cdef struct Rewriter:
     uint64_t highest_frame    # of the packet that highest_in is
     int64_t highest_out
     uint64_t newest_frame     # the newest that was decided on
-    bint last_marker          # the newest packet sent ended its frame
+    int64_t last_sent         # of the packets that were sent the highest; highest_out may be a number that is kept
+    bint last_marker          # that packet ended its frame
     uint32_t timestamp_offset
     uint32_t last_out_timestamp
     int64_t last_sent_us

@@ -169,6 +169,9 @@ cdef struct Layer:
     uint32_t declared_rtx_ssrc
     bint active
     Source *source            # NULL until the first packet
+    uint32_t replaced_ssrc    # what the present source took the place of; 0 = nothing
+    uint32_t replaced_rtx_ssrc
+    int64_t replaced_us
 
 cdef struct Pending:
     uint32_t generation
@@ -251,6 +254,10 @@ cdef struct Forwarder:
     uint8_t extension_ids[16] # by ExtensionKind; 0 = not negotiated
     uint32_t clock_rate       # of what flows
     SentPacket *sent          # NULL for audio
+    uint32_t held_generation  # source whose first frame waits until the old one's frame is whole; 0 = none
+    int64_t held_sequence     # its first packet
+    int64_t held_us
+    bint hold_spent
     bint awaiting_start       # bound, nothing sent since
     uint32_t started_timestamp
     uint32_t events

@@ -10,7 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from sfu.client.messages import PROTOCOL_VERSION, Answer, Event, Joined, Ok, PublishedMedia, SlotBound
+from sfu.client.messages import (
+    PROTOCOL_VERSION,
+    Answer,
+    Event,
+    Joined,
+    Ok,
+    PublishedMedia,
+    PublishLayers,
+    SlotBound,
+)
 from sfu.client.roster import Roster
 from sfu.client.signal import Signal
 from sfu.engine.transport_cc import ArrivalTracker
@@ -53,6 +62,8 @@ class LightSpec:
     audio_slots: int = 0
     setup: Setup = "actpass"
     nack: bool = True
+    dynacast: bool = False
+    """Send only the layers that the server asks for; else all of them all the time."""
     seed: int | None = None
     """Of sequence numbers, timestamps and picture ids; None: random."""
     clock_offset_us: int = 0
@@ -259,6 +270,11 @@ class LightPeer:
             slot = self.slots[event.mid]
             slot.publication, slot.number = event.publication, event.number
             slot.generation, slot.rtp_timestamp = event.generation, event.rtp_timestamp
+        elif isinstance(event, PublishLayers) and self.spec.dynacast:
+            active = {layer.rid for layer in event.layers if layer.active}
+            self.publisher.set_active_layers(
+                index for index, stream in enumerate(self.publisher.video_streams) if stream.rid in active
+            )
         self._on_event_observer(event)
 
     def _on_disconnected(self, reason: str) -> None:

@@ -320,7 +320,8 @@ class Conductor:
 
     def _on_estimate(self, member: Member, rate_bps: int, congestion: int) -> None:
         if self.regulator.allocator.take_estimate(member, rate_bps, congestion, self._clock()):
-            self._run_soon(member)
+            self._to_run[member.participant.id] = None
+            self._schedule_plan()
 
     # --- publications and slots
 

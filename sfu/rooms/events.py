@@ -131,16 +131,8 @@ class Removed:
     reason: LeaveReason
 
 
-ParticipantEvent = (
-    RoomEvent
-    | SlotBound
-    | LayerChanged
-    | SubscriptionPaused
-    | PublishLayers
-    | QualityChanged
-    | SpeakersChanged
-    | PermissionsChanged
-    | MediaLost
-    | Removed
-)
+MediaEvent = SlotBound | LayerChanged | SubscriptionPaused | PublishLayers | QualityChanged
+"""Of what one participant receives and sends."""
+
+ParticipantEvent = RoomEvent | MediaEvent | SpeakersChanged | PermissionsChanged | MediaLost | Removed
 """What one participant's listener hears."""

@@ -7,7 +7,7 @@ import { capture } from "./devices.js";
 
 /**
  * `/?room=R&name=N&autojoin=1` joins at once. For tests and demonstrations: codec, svc, width, height, fps, layers, simulcast=0,
- * video=0, audio=0, publish=0 (only watch), identity, token, statistics=1.
+ * video=0, audio=0, publish=0 (only watch), identity, token, statistics=1, adapt=0 (all pictures in full, seen or not).
  */
 function readParameters() {
   const query = new URLSearchParams(location.search);
@@ -20,6 +20,7 @@ function readParameters() {
     token: query.get("token") ?? undefined,
     autojoin: query.get("autojoin") === "1",
     statistics: query.get("statistics") === "1",
+    adapt: !not("adapt"),
     publish: {
       codec: /** @type {import("./media.js").PublishOptions["codec"]} */ (query.get("codec") ?? undefined),
       scalabilityMode: query.get("svc") ?? undefined,
@@ -78,6 +79,7 @@ async function join() {
       onEnd: showLobby,
       capture: wish,
       statistics: parameters.statistics,
+      adapt: parameters.adapt,
       connect: { room, name, identity: parameters.identity, token: parameters.token, stream: tracks, publish: parameters.publish },
     });
     lobby.hidden = true;

@@ -5,6 +5,7 @@ import { capture } from "./devices.js";
 import { icon } from "./icons.js";
 import { StatisticsReader } from "./statistics.js";
 import { Grid, Tile } from "./tiles.js";
+import { Viewport, layerFor } from "./viewport.js";
 
 /** @typedef {import("./client.js").Room} Room */
 /** @typedef {import("./client.js").Publication} Publication */
@@ -22,6 +23,7 @@ const OWN_TILE = "own";
  * @property {() => void} onEnd
  * @property {import("./devices.js").CaptureWish} capture
  * @property {boolean} statistics
+ * @property {boolean} adapt  ask for what can be seen only
  * @property {import("./client.js").ConnectOptions} connect
  */
 
@@ -37,6 +39,9 @@ export class Call {
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #figuresTimer;
   #soundBlocked = false;
+  #viewport = new Viewport((key) => this.#askForView(key));
+  /** What was last asked for each publication. @type {Map<string, string>} */
+  #asked = new Map();
   /** Takes this call's listeners off the page's buttons. */
   #end = new AbortController();
 
@@ -70,6 +75,8 @@ export class Call {
     room.on("published", (publication) => this.#refresh(publication.participant));
     room.on("unpublished", (publication) => this.#onUnpublished(publication));
     room.on("publicationUpdated", (publication) => this.#refresh(publication.participant));
+    room.on("paused", ({ publication }) => this.#refresh(publication.participant));
+    room.on("quality", ({ participantId, score }) => this.#tileOf(participantId)?.setQuality(score));
     room.on("speakers", (ids) => this.#showSpeakers(ids));
     room.on("error", (error) => this.#options.notify([error.message, error.advice].filter(Boolean).join(" ")));
     room.on("closing", ({ reason }) => this.#options.notify(`The server ends this connection: ${reason}.`));
@@ -146,12 +153,16 @@ export class Call {
   /** @param {string} key */
   #removeTile(key) {
     const tile = this.#grid.get(key);
-    if (tile) this.#place(tile, null);
+    if (tile) {
+      this.#place(tile, null);
+      this.#viewport.forget(tile.element);
+    }
     this.#grid.remove(key);
   }
 
   /** @param {Publication} publication */
   #onUnpublished(publication) {
+    this.#asked.delete(publication.id);
     this.#removeTile(publication.id);
     this.#refresh(publication.participant);
   }
@@ -184,8 +195,39 @@ export class Call {
     const element = publication?.slot && !publication.muted ? this.#elements.get(publication.slot) : undefined;
     if (element?.paused) element.play().catch((error) => this.#onPlayRefused(error));
     this.#place(tile, element ?? null);
+    tile.setPaused(publication?.slot && !publication.muted ? publication.paused : null);
+    if (publication && this.#options.adapt) {
+      this.#viewport.watch(/** @type {string} */ (tile.element.dataset.key), tile.element);
+      this.#askForView(/** @type {string} */ (tile.element.dataset.key));
+    }
     if (publication) tile.offerLayers(publication, (layer) => this.#attempt(this.#room.setLayer(publication.id, layer)));
     else tile.withdrawLayers();
+  }
+
+  /** The tile of a participant, ours among them. @param {string} participantId */
+  #tileOf(participantId) {
+    return this.#grid.get(participantId === this.#room.participantId ? OWN_TILE : participantId);
+  }
+
+  // --- what can be seen is asked for, and no more
+
+  /** @param {string} key of a tile */
+  #askForView(key) {
+    const tile = this.#grid.get(key);
+    const view = tile && this.#viewport.viewOf(tile.element);
+    const publication = this.#room.publications.get(key) ?? this.#cameraOf(key);
+    if (!view || !publication || this.#room.state !== "connected") return;
+    const wish = { visible: view.visible, size: layerFor(publication.layers, view) };
+    const words = JSON.stringify(wish);
+    if (words === (this.#asked.get(publication.id) ?? JSON.stringify({ visible: true, size: null }))) return;
+    this.#asked.set(publication.id, words);
+    this.#room.setView(publication.id, wish).catch(() => this.#asked.delete(publication.id)); // it may just have gone
+  }
+
+  /** @param {string} participantId */
+  #cameraOf(participantId) {
+    const publications = [...(this.#room.participants.get(participantId)?.publications.values() ?? [])];
+    return publications.find(({ source }) => source === "camera");
   }
 
   /** What a tile no longer shows is parked: browsers pause what is taken off the page. @param {Tile} tile @param {HTMLMediaElement | null} element */
@@ -312,6 +354,7 @@ export class Call {
   /** @param {string} reason @param {import("./client.js").SfuError | null} error */
   #onClosed(reason, error) {
     clearInterval(this.#figuresTimer);
+    this.#viewport.close();
     this.#end.abort();
     this.#room.localPublications.forEach(({ track }) => track.stop());
     this.#grid.clear();

@@ -47,6 +47,8 @@ const RECONNECT_JITTER = 0.3;
  * @property {{publication: Publication, slot: Slot, track: MediaStreamTrack}} attached  its frames are played by that slot from now on
  * @property {{publication: Publication, slot: Slot, track: MediaStreamTrack}} detached
  * @property {{publication: Publication, spatial: number, temporal: number}} layer  what the server forwards of it
+ * @property {{publication: Publication, reason: "bandwidth" | "overload" | null}} paused  the server forwards nothing of it; null: it does again
+ * @property {{participantId: string, score: number}} quality  of a connection, 1 (bad) to 5; may be ours
  * @property {string[]} speakers      ids of the participants that speak, the loudest first; ours may be among them
  * @property {SfuError} error
  * @property {{reason: string, retryAfterMs: number | null}} closing  the server is about to end this
@@ -212,6 +214,22 @@ export class Room extends Emitter {
    */
   setSize(publicationId, size) {
     return this.#wishes.change(publicationId, { max_width: size?.width ?? null, max_height: size?.height ?? null });
+  }
+
+  /**
+   * Says how it is seen, in one request: not at all, or at most at that size.
+   *
+   * @param {string} publicationId
+   * @param {{visible: boolean, size: {width: number, height: number} | null}} view
+   */
+  setView(publicationId, { visible, size }) {
+    const wish = { paused: !visible, max_width: size?.width ?? null, max_height: size?.height ?? null };
+    return this.#wishes.change(publicationId, wish);
+  }
+
+  /** Served before the others where bandwidth is short. @param {string} publicationId @param {boolean} selected */
+  setSelected(publicationId, selected) {
+    return this.#wishes.change(publicationId, { selected });
   }
 
   /** @param {string} publicationId @param {boolean} paused */
@@ -418,6 +436,15 @@ export class Room extends Emitter {
       case "layer":
         this.#onLayer(message);
         break;
+      case "subscription_paused":
+        this.#onPaused(message);
+        break;
+      case "publish_layers":
+        this.#onPublishLayers(session, message);
+        break;
+      case "quality":
+        this.#onQuality(message);
+        break;
       case "speakers":
         this.emit("speakers", message.participants);
         break;
@@ -449,6 +476,29 @@ export class Room extends Emitter {
     if (!publication) return;
     publication.layer = { spatial, temporal };
     this.emit("layer", { publication, spatial, temporal });
+  }
+
+  /** @param {Message} message */
+  #onPaused({ publication: id, paused, reason }) {
+    const publication = this.#roster.publications.get(id);
+    if (!publication) return;
+    publication.paused = paused ? reason : null;
+    this.emit("paused", { publication, reason: publication.paused });
+  }
+
+  /** @param {Session} session @param {Message} message */
+  #onPublishLayers(session, message) {
+    const local = this.localPublications.find((one) => one.id === message.publication);
+    if (local) session.media.setActive(local, message.layers);
+  }
+
+  /** @param {Message} message */
+  #onQuality(message) {
+    for (const { id, score } of message.participants) {
+      const participant = this.#roster.participants.get(id);
+      if (participant) participant.quality = score;
+      this.emit("quality", { participantId: id, score });
+    }
   }
 
   /** @param {Message} message */

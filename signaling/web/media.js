@@ -64,7 +64,7 @@ export class LocalPublication {
  */
 export class MediaConnection {
   #pc;
-  /** @type {Map<LocalPublication, {transceiver: RTCRtpTransceiver, layers: Layer[] | undefined}>} */
+  /** @type {Map<LocalPublication, {transceiver: RTCRtpTransceiver, layers: Layer[] | undefined, settled: Promise<void>}>} */
   #senders = new Map();
   /** @type {Slot<Publication>[]} */
   #slots = [];
@@ -103,7 +103,7 @@ export class MediaConnection {
     const wanted = track.kind === "audio" ? AUDIO_CODECS : preferring(VIDEO_CODECS, options.codec);
     setCodecs(transceiver, RTCRtpSender.getCapabilities(track.kind)?.codecs ?? [], wanted);
     if (track.kind === "video") offerExtension(transceiver, DEPENDENCY_DESCRIPTOR);
-    this.#senders.set(local, { transceiver, layers });
+    this.#senders.set(local, { transceiver, layers, settled: Promise.resolve() });
     if (local.muted) void this.replaceTrack(local);
   }
 
@@ -124,6 +124,25 @@ export class MediaConnection {
   async replaceTrack(local) {
     const { track, muted } = local;
     await this.#senders.get(local)?.transceiver.sender.replaceTrack(muted && track.kind === "video" ? null : track);
+  }
+
+  /**
+   * Sends those of its encodings that somebody receives.
+   *
+   * @param {LocalPublication} local
+   * @param {readonly {rid: string, active: boolean}[]} layers
+   */
+  setActive(local, layers) {
+    const found = this.#senders.get(local);
+    if (!found) return;
+    const active = new Map(layers.map((layer) => [layer.rid, layer.active]));
+    // One change after the other: parameters are void once others have been set.
+    found.settled = found.settled.then(async () => {
+      const { sender } = found.transceiver;
+      const parameters = sender.getParameters();
+      for (const encoding of parameters.encodings ?? []) encoding.active = active.get(encoding.rid ?? "") ?? encoding.active;
+      await sender.setParameters(parameters).catch(() => {}); // the connection is closed, or about to be
+    });
   }
 
   /**

@@ -11,6 +11,8 @@ export class Publication {
   slot = null;
   /** @type {{spatial: number, temporal: number} | null} what the server forwards of it to us */
   layer = null;
+  /** @type {"bandwidth" | "overload" | null} why the server forwards nothing of it, although it is wanted */
+  paused = null;
 
   /** @param {Participant} participant @param {Record<string, any>} described */
   constructor(participant, described) {
@@ -40,6 +42,8 @@ export class Publication {
 export class Participant {
   /** @type {Map<string, Publication>} */
   publications = new Map();
+  /** @type {number | null} how good the connection is: 1 (bad) to 5 */
+  quality = null;
 
   /** @param {Record<string, any>} described */
   constructor(described) {

@@ -8,6 +8,9 @@ const SHAPE = 16 / 9;
 const GAP_PX = 8;
 const LAYER_NAMES = [["High"], ["Low", "High"], ["Low", "Mid", "High"]];
 const TEMPORAL_LAYERS = 3;
+const BEST_QUALITY = 5;
+const QUALITY_WORDS = ["", "bad", "poor", "fair", "good", "excellent"];
+const PAUSE_WORDS = { bandwidth: "Paused: your connection cannot carry it", overload: "Paused: the server is busy" };
 
 /** One picture with its name: a participant's camera (or none), or a shared screen. */
 export class Tile {
@@ -17,6 +20,8 @@ export class Tile {
   #name = element("span", "name");
   #muted = element("span", "muted");
   #figures = element("pre", "figures");
+  #pause = element("p", "pause");
+  #quality = element("span", "quality");
   #menu = element("details", "menu");
   #offered = "";
 
@@ -27,9 +32,12 @@ export class Tile {
     const caption = element("footer", "caption");
     this.#muted.append(icon("microphoneOff"));
     this.#muted.title = "Muted";
-    caption.append(this.#name, this.#muted);
+    caption.append(this.#name, this.#muted, this.#quality);
+    this.#quality.append(...Array.from({ length: BEST_QUALITY }, () => element("i", "")));
+    this.setQuality(null);
+    this.setPaused(null);
     this.#menu.hidden = true;
-    this.element.append(this.#avatar, this.#picture, this.#figures, this.#menu, caption);
+    this.element.append(this.#avatar, this.#picture, this.#pause, this.#figures, this.#menu, caption);
     this.#name.textContent = local ? `${name} (you)` : name;
     this.#avatar.textContent = initials(name);
     this.element.setAttribute("aria-label", name);
@@ -52,6 +60,21 @@ export class Tile {
   /** @param {boolean} on */
   setMicrophone(on) {
     this.#muted.hidden = on;
+  }
+
+  /** @param {number | null} score  of the connection, 1 to 5; null: not known yet */
+  setQuality(score) {
+    this.#quality.hidden = score === null;
+    this.#quality.dataset.score = String(score ?? "");
+    this.#quality.title = `Connection: ${QUALITY_WORDS[score ?? 0]}`;
+    [...this.#quality.children].forEach((bar, index) => bar.classList.toggle("on", index < (score ?? 0)));
+  }
+
+  /** @param {"bandwidth" | "overload" | null} reason  why its picture stands still */
+  setPaused(reason) {
+    this.element.classList.toggle("paused", reason !== null);
+    this.#pause.hidden = reason === null;
+    this.#pause.textContent = reason && PAUSE_WORDS[reason];
   }
 
   /** @param {boolean} speaking */

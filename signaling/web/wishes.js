@@ -10,6 +10,7 @@
  * @property {number | null} [max_height]
  * @property {number | null} [max_fps]
  * @property {boolean} [paused]
+ * @property {boolean} [selected]
  * @property {string | null} [slot]  mid of the slot in which it is wanted
  */
 export class Wishes {

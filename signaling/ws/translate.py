@@ -109,6 +109,8 @@ def echo(request: messages.Request) -> dict[str, int]:
 
 
 def event(happened: events.ParticipantEvent) -> messages.Message:
+    if isinstance(happened, events.MediaEvent):
+        return _media_event(happened)
     match happened:
         case events.ParticipantJoined(participant):
             return messages.ParticipantJoined(participant=participant_info(participant))
@@ -126,6 +128,21 @@ def event(happened: events.ParticipantEvent) -> messages.Message:
             return messages.PublicationUpdated(
                 participant=publication.participant.id, publication=publication_info(publication)
             )
+        case events.SpeakersChanged(participants):
+            return messages.Speakers(participants=[one.id for one in participants])
+        case events.MediaLost():
+            return messages.Error(
+                code="media_lost",
+                message="the media connection failed",
+                advice="make a new RTCPeerConnection and send its offer",
+                fatal=False,
+            )
+        case events.Removed(reason):
+            return messages.Closing(reason=reason, retry_after_ms=RETRY_AFTER_MS.get(reason))
+
+
+def _media_event(happened: events.MediaEvent) -> messages.Message:
+    match happened:
         case events.SlotBound(mid, bound, generation, rtp_timestamp):
             return messages.SlotBound(
                 mid=mid,
@@ -144,14 +161,3 @@ def event(happened: events.ParticipantEvent) -> messages.Message:
             )
         case events.QualityChanged(scores):
             return messages.Quality(participants=[messages.QualityInfo(one.id, score) for one, score in scores])
-        case events.SpeakersChanged(participants):
-            return messages.Speakers(participants=[one.id for one in participants])
-        case events.MediaLost():
-            return messages.Error(
-                code="media_lost",
-                message="the media connection failed",
-                advice="make a new RTCPeerConnection and send its offer",
-                fatal=False,
-            )
-        case events.Removed(reason):
-            return messages.Closing(reason=reason, retry_after_ms=RETRY_AFTER_MS.get(reason))

@@ -43,7 +43,9 @@ class CallPage:
     @classmethod
     async def join(cls, page: BrowserPage, url: str, room: str, name: str, **parameters: str | int) -> CallPage:
         call = cls(page, name)
-        query = urlencode({"room": room, "name": name, "autojoin": 1, "statistics": 1, **parameters})
+        # Pictures in full, whatever the window's size, unless the test is about just that.
+        fixed = {"room": room, "name": name, "autojoin": 1, "statistics": 1, "adapt": 0}
+        query = urlencode({**fixed, **parameters})
         await page.goto(f"{url.rstrip('/')}/?{query}")
         await call.look_in()
         return call

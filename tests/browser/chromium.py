@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, ViewportSize, async_playwright
 from playwright.async_api import Playwright as PlaywrightDriver
 
 ARGUMENTS = [
@@ -47,8 +47,10 @@ class Chromium:
             raise
         return cls(driver, browser)
 
-    async def new_page(self, size: tuple[int, int] = DESKTOP) -> ChromiumPage:
-        context = await self._browser.new_context(viewport={"width": size[0], "height": size[1]})
+    async def new_page(self, size: tuple[int, int] = DESKTOP, *, any_certificate: bool = False) -> ChromiumPage:
+        """`any_certificate`: as when the user goes on past the warning."""
+        viewport = ViewportSize(width=size[0], height=size[1])
+        context = await self._browser.new_context(viewport=viewport, ignore_https_errors=any_certificate)
         return ChromiumPage(await context.new_page())
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -50,7 +51,7 @@ async def open_page(chromium_browser: Chromium) -> AsyncIterator[Callable[..., A
     """Opens Chromium pages that are closed after the test."""
     pages: list[ChromiumPage] = []
 
-    async def open_one(**options: tuple[int, int]) -> ChromiumPage:
+    async def open_one(**options: Any) -> ChromiumPage:
         pages.append(await chromium_browser.new_page(**options))
         return pages[-1]
 

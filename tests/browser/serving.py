@@ -7,11 +7,12 @@ import asyncio
 import re
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-READY = re.compile(r"pysfu is ready: (http://\S+)")
+READY = re.compile(r"pysfu is ready: (https?://\S+)")
 READY_WITHIN_S = 30
 STOP_WITHIN_S = 15
 
@@ -36,13 +37,13 @@ class Server:
     log: Path
 
     @classmethod
-    async def start(cls, log: Path, http_port: int = 0) -> Server:
+    async def start(cls, log: Path, http_port: int = 0, flags: Sequence[str] = ()) -> Server:
         """Ready for clients. What it says goes to `log`."""
         ports = ["--http-port", str(http_port), "--udp-port", "0"]
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "sfu", "serve", "--dev", *ports),
+                *(sys.executable, "-m", "sfu", "serve", "--dev", *ports, *flags),
                 cwd=ROOT,
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,

@@ -227,3 +227,21 @@ def test_opus_is_named_by_its_mid() -> None:
     tracks = [driver.audio_track(peer, mid, [OPUS]) for mid in (b"a", b"b")]
     peer.send(OpusStream(1, 111, mid=b"b").frame())
     assert [layer_packets(driver, track) for track in tracks] == [[0], [1]]
+
+
+def test_a_replaced_streams_last_packets_do_not_bring_it_back() -> None:
+    driver = Driver()
+    peer = driver.connect()
+    track = driver.video_track(peer, (b"q",))
+    old = Vp8Stream(5, 96, b"1", b"q", rtx_ssrc=6, sequence=400)
+    peer.send(*old.key(2), *old.frame(2))
+    late = old.frame(3)
+    new = Vp8Stream(15, 96, b"1", b"q", rtx_ssrc=16, sequence=450)
+    peer.send(*new.key(3), late[0], old.retransmission(late[1]), *new.frame(2))
+    [layer] = driver.statistics().tracks[track].layers
+    assert (layer.packets, layer.keyframes) == (5, 1)
+    assert driver.drops(DropReason.TOO_OLD) == 2
+    driver.advance(3 * SECOND_US, SECOND_US)
+    peer.send(*late[2:])
+    [layer] = driver.statistics().tracks[track].layers
+    assert layer.packets == 1, "long after, it is a stream that begins"

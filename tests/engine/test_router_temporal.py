@@ -201,3 +201,25 @@ def test_target_changes_in_a_long_call_never_open_a_gap() -> None:
     tl0 = [descriptor(p).tl0_picture_index or 0 for p in got]
     assert all((b - a) & 0xFF in (0, 1) for a, b in itertools.pairwise(tl0))
     call.driver.assert_accounts_balance()
+
+
+def test_a_switch_continues_what_was_sent_last_and_not_what_was_kept() -> None:
+    """A frame that filled a hole late, before another hole that stays: the next stream's picture ids come after it."""
+    driver = Driver()
+    publisher, receiver = driver.connect("p"), driver.connect("r")
+    track = driver.video_track(publisher, (b"q", b"h"))
+    slot = driver.video_slot(receiver)
+    driver.bind(slot, track, spatial=0, temporal=0)
+    low = Vp8Stream(5, 96, b"1", b"q")
+    high = Vp8Stream(7, 96, b"1", b"h", picture_id=9_000, timestamp=5)
+    key, late, _missing, dropped = low.key(), low.frame(), low.frame(), low.frame(temporal=2)
+    publisher.send(*key, *dropped, *late)
+    driver.pump()
+    driver.target(slot, 1, 0)
+    publisher.send(*high.key())
+    driver.pump()
+    got = receiver.take_rtp()
+    assert bodies(got[:2]) == bodies([*key, *late])
+    assert [p.sequence - got[0].sequence for p in got] == [0, 1, 3]
+    assert [(descriptor(p).picture_id or 0) - (descriptor(got[0]).picture_id or 0) for p in got] == [0, 1, 2]
+    assert [(p.timestamp - got[0].timestamp) & 0xFFFFFFFF for p in got][2] > 3_000

@@ -33,12 +33,21 @@ Action = Callable[[], Awaitable[None]]
 class Departed:
     """What is kept of somebody who left."""
 
-    reports: list[tuple[str, Report]] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    contexts: list[str] = field(default_factory=list)
+    """The packets around each."""
     retransmitted: int = 0
     """By bots, on the way up."""
     recovered: int = 0
     """By the server, on the way down."""
     impaired: int = 0
+    overrun: int = 0
+    """Packets that this process was too slow for."""
+
+    def total(self, name: str) -> int:
+        """Of a count that each report has."""
+        return sum(getattr(report, name) for report in self.reports)
 
 
 class Crowd:
@@ -84,9 +93,14 @@ class Crowd:
         assert bot.disconnected is None, f"{bot.spec.name}: {bot.disconnected}"
         assert bot.connection.failure is None, f"{bot.spec.name}: {bot.connection.failure}"
         assert bot.malformed == bot.connection.statistics.srtp_errors == 0
-        await bot.close(silently=silently)
         gone = self.departed
-        gone.reports += [(f"{bot.spec.name}, slot {mid}", report) for mid, report in bot.finish().items()]
+        gone.overrun += bot.overrun()
+        await bot.close(silently=silently)
+        for mid, report in bot.finish().items():
+            name = f"{bot.spec.name}, slot {mid}"
+            gone.reports.append(report)
+            gone.violations += [f"{name}: {violation}" for violation in report.violations]
+            gone.contexts += [f"{name}:\n{context}" for context in bot.watches[mid].contexts]
         gone.retransmitted += sum(stream.statistics.retransmitted for stream in bot.publisher.streams)
         gone.recovered += sum(slot.statistics.recovered for slot in bot.slots.values())
         gone.impaired += bot.connection.statistics.impaired

@@ -13,8 +13,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from sfu.client.messages import Event, SlotBound
+from sfu.client.messages import Event, SlotBound, SubscriptionPaused
 from sfu.load.connection import ConnectionStatistics
 from sfu.load.peer import LightPeer, LightSpec
 from sfu.load.receiving import LightSlot, PacketObserver
@@ -32,6 +33,7 @@ TIMESTAMP_AT = 4
 LOST_AROUND_A_SWITCH = 4
 # Packets that are shown with a violation.
 CONTEXT = 16
+UDP_SOCKETS = (Path("/proc/net/udp"), Path("/proc/net/udp6"))
 # An event and the packets that it tells of come by different ways.
 EVENT_BEFORE_PACKETS_S = 1.0
 
@@ -98,8 +100,16 @@ class WatchedBot(LightPeer):
         super().__init__(spec, certificate, on_packet, on_event)
         self.watches: dict[str, SlotWatch] = {}
         """By mid."""
+        self.paused: set[str] = set()
+        """Publications of which the server sends us nothing for now, because the link or the server has no room."""
         self._told: list[tuple[float, SlotBound]] = []
         self._downlink = random.Random(spec.seed)
+
+    def overrun(self) -> int:
+        """Packets that the kernel had no room for, because this process was too slow: the checkers missed them."""
+        port = f":{self.connection.local_address[1]:04X}"
+        lines = [line.split() for path in UDP_SOCKETS if path.exists() for line in path.read_text().splitlines()[1:]]
+        return sum(int(fields[-1]) for fields in lines if fields[1].endswith(port))
 
     def finish(self) -> dict[str, Report]:
         """The verdict on each slot; also that what was told of the slots is what was seen in them."""
@@ -122,6 +132,8 @@ class WatchedBot(LightPeer):
         super()._on_event(event)
         if isinstance(event, SlotBound):
             self._told.append((time.monotonic(), event))
+        elif isinstance(event, SubscriptionPaused):
+            (self.paused.add if event.paused else self.paused.discard)(event.publication)
 
 
 def watched_bot(uplinks: Uplinks, downlink_loss: float) -> type[WatchedBot]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.browser.calls import SMALL, CallPage
+from tests.browser.calls import ARTEFACTS, SMALL, CallPage
 from tests.browser.chromium import Chromium
 from tests.packaging import compose
 from tests.packaging.compose import Project
@@ -30,6 +30,8 @@ def project() -> Iterator[Project]:
         project.up()
         yield project
     finally:
+        ARTEFACTS.mkdir(parents=True, exist_ok=True)
+        (ARTEFACTS / "compose.log").write_text(project.compose("logs", "--no-color"))
         project.down()
 
 

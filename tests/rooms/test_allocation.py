@@ -111,7 +111,7 @@ def scenes(draw: st.DrawFn, *, fresh: bool = False) -> Scene:
     return Scene(sources, receivers, pasts)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(scenes())
 def test_it_is_its_twin(scene: Scene) -> None:
     found = run(scene)
@@ -128,6 +128,7 @@ def cost(scene: Scene, row: Sequence[int]) -> int:
     return sum(one.costs[level] for one, level in zip(scene.sources, row, strict=True) if level > PAUSED)
 
 
+@settings(deadline=None)
 @given(scenes())
 def test_the_budget_is_never_exceeded_by_video(scene: Scene) -> None:
     for receiver, row in zip(scene.receivers, levels(scene), strict=True):
@@ -135,6 +136,7 @@ def test_the_budget_is_never_exceeded_by_video(scene: Scene) -> None:
         assert all(PAUSED <= level <= max(one.cap, PAUSED) for level, one in zip(row, receiver.wanted, strict=True))
 
 
+@settings(deadline=None)
 @given(scenes(fresh=True), st.data())
 def test_more_priority_never_costs_quality(scene: Scene, data: st.DataObject) -> None:
     row = data.draw(st.integers(0, len(scene.receivers) - 1))
@@ -145,6 +147,7 @@ def test_more_priority_never_costs_quality(scene: Scene, data: st.DataObject) ->
     assert levels(scene)[row][column] >= before
 
 
+@settings(deadline=None)
 @given(scenes(fresh=True))
 def test_receivers_do_not_meet(scene: Scene) -> None:
     alone = [
@@ -153,6 +156,7 @@ def test_receivers_do_not_meet(scene: Scene) -> None:
     assert levels(scene) == [row for found in alone for row in found]
 
 
+@settings(deadline=None)
 @given(scenes())
 def test_what_was_decided_stays_while_nothing_changes(scene: Scene) -> None:
     first = run(scene)

@@ -64,7 +64,7 @@ def test_publisher_section_as_it_worked_with_chromium() -> None:
         "a=ice-options:ice2",
     ]
     assert microphone == [
-        "m=audio 40000 UDP/TLS/RTP/SAVPF 111",
+        "m=audio 40000 UDP/TLS/RTP/SAVPF 111 63 0 8",
         "c=IN IP4 192.0.2.7",
         "a=mid:0",
         "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level",
@@ -77,12 +77,16 @@ def test_publisher_section_as_it_worked_with_chromium() -> None:
         "a=rtpmap:111 opus/48000/2",
         "a=rtcp-fb:111 transport-cc",
         "a=fmtp:111 minptime=10;useinbandfec=1",
+        "a=rtpmap:63 red/48000/2",
+        "a=fmtp:63 111/111",
+        "a=rtpmap:0 PCMU/8000",
+        "a=rtpmap:8 PCMA/8000",
         *TRANSPORT,
         "a=setup:passive",
         *CANDIDATES,
     ]
     assert camera[:24] == [
-        "m=video 40000 UDP/TLS/RTP/SAVPF 96 97 102 103 104 107 108 109 114 115 116 117 39 40",
+        "m=video 40000 UDP/TLS/RTP/SAVPF 96 97 102 103 104 107 108 109 114 115 116 117 39 40 45 46 98 99 100 101",
         "c=IN IP4 192.0.2.7",
         "a=mid:1",
         "a=extmap:2 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
@@ -127,8 +131,11 @@ def test_slot_section() -> None:
         "a=msid:pair-0 slot-0",
         "a=ssrc:1000 cname:server",
     ]
-    assert values(picture, "extmap") == ["4 urn:ietf:params:rtp-hdrext:sdes:mid"]
-    assert values(picture, "rtcp-fb") == ["96 ccm fir", "96 nack", "96 nack pli"]
+    assert values(picture, "extmap") == [
+        "3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+        "4 urn:ietf:params:rtp-hdrext:sdes:mid",
+    ]
+    assert values(picture, "rtcp-fb") == ["96 transport-cc", "96 ccm fir", "96 nack", "96 nack pli"]
     assert picture[picture.index("a=fmtp:97 apt=96") + 1 :][:4] == [
         "a=msid:pair-1 slot-1",
         "a=ssrc-group:FID 1001 2001",
@@ -199,7 +206,7 @@ def test_a_policy_may_refuse_a_section() -> None:
 
 
 def test_an_answer_that_accepts_nothing_has_no_bundle() -> None:
-    session, (section,) = split_sections(answered(offer_text(video("0", "a=rtpmap:96 VP9/90000"))))
+    session, (section,) = split_sections(answered(offer_text(video("0", "a=rtpmap:96 H265/90000"))))
     assert not values(session, "group")
     assert section == ["m=video 0 UDP/TLS/RTP/SAVPF 96 97", "c=IN IP4 0.0.0.0", "a=mid:0", "a=inactive"]
 

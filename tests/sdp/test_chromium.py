@@ -73,7 +73,9 @@ def test_three_layers_and_ten_slots(page: Page) -> None:
 
     sender = page.evaluate("pc.getTransceivers()[1].sender.getParameters()")
     assert [encoding["rid"] for encoding in sender["encodings"]] == ["q", "h", "f"]
-    assert {codec["mimeType"] for codec in sender["codecs"]} == {"video/VP8", "video/H264", "video/rtx"}
+    assert {codec["mimeType"] for codec in sender["codecs"]} == {
+        *("video/VP8", "video/VP9", "video/H264", "video/AV1", "video/rtx"),
+    }
     assert {extension["uri"] for extension in sender["headerExtensions"]} == set(offer.sections[1].extensions.values())
 
     receivers = page.evaluate("pc.getTransceivers().slice(2).map(t => t.receiver.track.readyState)")

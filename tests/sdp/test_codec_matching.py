@@ -31,7 +31,7 @@ def h264(
 def test_chromium_to_chromium() -> None:
     sections = parse_offer(captured("chromium-156-slots-offer")).sections
     microphone, camera, slot, sound_slot = sections[0], sections[1], sections[2], sections[6]
-    assert payload_map(microphone, sound_slot) == ((111, 111, None),)
+    assert payload_map(microphone, sound_slot) == tuple((number, number, None) for number in (111, 63, 0, 8))
     mapped = payload_map(camera, slot)
     assert mapped == tuple((codec.payload_type, codec.payload_type, codec.rtx_payload_type) for codec in camera.codecs)
 
@@ -39,9 +39,9 @@ def test_chromium_to_chromium() -> None:
 def test_between_browsers_with_other_numbers() -> None:
     chromium = parse_offer(captured("chromium-156-slots-offer")).sections
     firefox = parse_offer(captured("firefox-153-slots-offer")).sections
-    assert payload_map(firefox[1], chromium[2]) == ((120, 96, 97),)
+    assert payload_map(firefox[1], chromium[2]) == ((120, 96, 97), (121, 98, 99), (99, 45, 46))
     # This Firefox has no H.264: what it cannot play has no entry.
-    assert payload_map(chromium[1], firefox[2]) == ((96, 120, 124),)
+    assert payload_map(chromium[1], firefox[2]) == ((96, 120, 124), (45, 99, 100), (98, 121, 125))
     assert payload_map(firefox[0], chromium[6]) == ((109, 111, None),)
 
 

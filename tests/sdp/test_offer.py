@@ -6,6 +6,7 @@ from sfu.sdp.media import (
     ABS_SEND_TIME_URI,
     AUDIO_LEVEL_URI,
     MID_URI,
+    RECEIVE_EXTENSIONS,
     REPAIRED_RID_URI,
     RID_URI,
     TRANSPORT_CC_URI,
@@ -33,7 +34,7 @@ def test_chromium_publisher() -> None:
     microphone, camera, data = offer.sections
 
     assert (microphone.kind, microphone.direction, microphone.mid) == ("audio", "publish", "0")
-    assert formats(microphone) == [("opus", 111, None)]
+    assert formats(microphone) == [("opus", 111, None), ("red", 63, None), ("PCMU", 0, None), ("PCMA", 8, None)]
     assert microphone.codecs[0].parameters == {"minptime": "10", "useinbandfec": "1"}
     assert microphone.codecs[0].feedback == {"transport-cc"}
     assert microphone.declared == ((3324782846, None),)
@@ -43,7 +44,7 @@ def test_chromium_publisher() -> None:
 
     assert (camera.kind, camera.direction, camera.rids) == ("video", "publish", ("q", "h", "f"))
     assert formats(camera)[:3] == [("VP8", 96, 97), ("H264", 102, 103), ("H264", 104, 107)]
-    assert {codec.name for codec in camera.codecs} == {"VP8", "H264"}
+    assert {codec.name for codec in camera.codecs} == {"VP8", "VP9", "H264", "AV1"}
     assert all(codec.feedback == VIDEO_FEEDBACK for codec in camera.codecs)
     assert set(camera.extensions.values()) == {
         ABS_SEND_TIME_URI,
@@ -67,10 +68,10 @@ def test_slots_of_chromium_and_firefox() -> None:
         assert not any(section.rejected for section in sections)
         for slot in sections[2:6]:
             assert slot.codecs[0].name == "VP8"
-            assert slot.codecs[0].feedback == {"ccm fir", "nack", "nack pli"}
+            assert slot.codecs[0].feedback == {"transport-cc", "ccm fir", "nack", "nack pli"}
             assert slot.codecs[0].rtx_payload_type is not None
         for slot in sections[2:]:
-            assert set(slot.extensions.values()) <= {MID_URI, AUDIO_LEVEL_URI, VIDEO_ORIENTATION_URI}
+            assert set(slot.extensions.values()) <= RECEIVE_EXTENSIONS
             assert MID_URI in slot.extensions.values()
             assert not slot.declared
             assert not slot.rids
@@ -141,7 +142,7 @@ def test_a_receiver_without_retransmission_gets_no_nack() -> None:
 
 def test_codecs_that_cannot_be_served_are_left_out() -> None:
     lines = [
-        "a=rtpmap:100 VP9/90000",
+        "a=rtpmap:100 H265/90000",
         "a=rtpmap:101 vp8/90000",
         "a=rtpmap:102 VP8/8000",
         "a=rtpmap:103 H264/90000",
@@ -163,7 +164,7 @@ def test_codecs_that_cannot_be_served_are_left_out() -> None:
 
 
 def test_sections_without_use_are_rejected() -> None:
-    nothing_known = video("0", "a=rtpmap:96 VP9/90000")
+    nothing_known = video("0", "a=rtpmap:96 H265/90000")
     other_kind = ["m=text 9 UDP/TLS/RTP/SAVPF 98", "a=mid:1", "a=rtcp-mux", "a=rtpmap:98 t140/1000"]
     other_protocol = ["m=video 9 RTP/AVP 96", "a=mid:2", "a=rtcp-mux", *VP8]
     stopped = ["m=video 0 UDP/TLS/RTP/SAVPF 96", "a=mid:3", *VP8]
@@ -202,7 +203,7 @@ def test_an_extension_id_has_one_meaning_in_a_bundle() -> None:
 
 
 def test_the_transport_is_that_of_the_first_section_that_is_used() -> None:
-    unused = video("0", "a=rtpmap:96 VP9/90000")
+    unused = video("0", "a=rtpmap:96 H265/90000")
     unused[3] = "a=ice-ufrag:other"
     offer = parse_offer(offer_text(unused, audio("1", *OPUS)))
     assert offer.ufrag == "abcd"

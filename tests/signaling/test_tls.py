@@ -111,6 +111,7 @@ async def test_certificate_and_key_in_one_file(tmp_path: Path) -> None:
         assert server.url.startswith("https:")
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 async def test_old_tls_is_not_spoken() -> None:
     async for server in running(HERE.model_copy(update={"tls": "self"})):
         old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

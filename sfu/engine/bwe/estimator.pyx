@@ -387,6 +387,7 @@ cdef void set_target(Estimator *e, int64_t now_us) noexcept nogil:
     e.target_bps = min(max(rate_bps, e.p.min_bps), e.p.max_bps)
     alr_set_rate(&e.alr, &e.p.alr, e.target_bps)
     probes_set_limited(&e.probes, e.alr.started_us != INT64_MIN, e.alr.started_us, now_us)
+    e.probes.jitter_us = 1000.0 * e.trendline.jitter_ms
     probes_set_estimate(&e.probes, &e.p.probe, e.target_bps, limit_cause(e, now_us), now_us)
     judge_congestion(e, before_bps, now_us)
 
@@ -466,11 +467,11 @@ cdef void back_off_unheard(Estimator *e, int64_t now_us) noexcept nogil:
 
 cdef void probe_losses(Estimator *e, int64_t now_us) noexcept nogil:
     cdef int32_t cluster
+    cdef double inherent
     if loss_probe_judge(&e.loss_probe, &e.p.loss_probe, now_us):
-        loss_tolerate(
-            &e.loss,
-            e.p.loss_probe.inherent_factor * e.loss_probe.inherent if e.loss_probe.verdict == VERDICT_INHERENT else 0.0,
-            e.loss_probe.capacity_bps if e.loss_probe.verdict == VERDICT_CAPACITY else INFINITY)
+        inherent = e.loss_probe.inherent if e.loss_probe.verdict == VERDICT_INHERENT else 0.0
+        loss_tolerate(&e.loss, inherent, e.p.loss_probe.inherent_factor * inherent,
+                      e.loss_probe.capacity_bps if e.loss_probe.verdict == VERDICT_CAPACITY else INFINITY)
     if loss_probe_due(&e.loss_probe, &e.p.loss_probe, e.loss.average_loss, e.target_bps,
                       e.trendline.usage == USAGE_NORMAL and e.delay.queue_us <= IDLE_QUEUE_US, now_us):
         cluster = probes_extra(&e.probes, &e.p.probe, e.p.loss_probe.scale * e.target_bps, e.p.loss_probe.packets, now_us)

@@ -48,7 +48,8 @@ cdef struct LossEstimator:
     double delay_based_bps
     double min_bps
     double max_bps
-    double tolerated            # share of losses that is known to be the link's own
+    double inherent             # share of losses that is known to be the link's own,
+    double tolerated            # and what is put up with on that account
     double known_bps            # capacity that losses have named, infinity = none
     double instant_upper_bps
     double instant_lower_bps
@@ -77,7 +78,7 @@ cdef void loss_recovered(LossEstimator *l, uint32_t size) noexcept nogil
 cdef void loss_update(LossEstimator *l, double delay_based_bps, bint application_limited) noexcept nogil
 
 # What a probe of the losses has shown.
-cdef void loss_tolerate(LossEstimator *l, double share, double capacity_bps) noexcept nogil
+cdef void loss_tolerate(LossEstimator *l, double inherent, double tolerated, double capacity_bps) noexcept nogil
 
 cdef bint loss_ready(const LossEstimator *l) noexcept nogil
 cdef double loss_rate_bps(const LossEstimator *l) noexcept nogil        # infinity = does not know

@@ -11,6 +11,7 @@ cdef enum:
 
 cdef double PROBABILITY_MIN = 1e-6
 cdef double CURVATURE_DEFAULT = -1e6
+cdef double KNOWN = 0.7                 # own: of a known inherent loss, what it is never thought to fall below
 cdef double RATE_MIN_BPS = 5_000.0      # kCongestionControllerMinBitrate
 
 
@@ -56,6 +57,7 @@ cdef void loss_init(LossEstimator *l, const LossParameters *p, double min_bps, d
     l.state = LOSS_DELAY_BASED
     l.padding_bps = -1.0
     l.padding_known = False
+    l.inherent = 0.0
     l.tolerated = 0.0
     l.known_bps = INFINITY
     l.instant_upper_bps = INFINITY
@@ -189,13 +191,14 @@ cdef void set_upper_bound(LossEstimator *l) noexcept nogil:
         l.instant_upper_bps = min(l.instant_upper_bps, l.p.instant_balance_bps / excess)
 
 
-cdef void loss_tolerate(LossEstimator *l, double share, double capacity_bps) noexcept nogil:
-    l.tolerated = share
+cdef void loss_tolerate(LossEstimator *l, double inherent, double tolerated, double capacity_bps) noexcept nogil:
+    l.inherent = inherent
+    l.tolerated = tolerated
     l.known_bps = capacity_bps
     set_upper_bound(l)
-    if share > 0 and isfinite(l.delay_based_bps) and l.best.capacity_bps >= 0:
+    if inherent > 0 and isfinite(l.delay_based_bps) and l.best.capacity_bps >= 0:
         # What the losses have cost so far is taken back.
-        l.best.inherent_loss = min(max(l.average_loss, l.p.inherent_min), share)
+        l.best.inherent_loss = inherent
         l.best.capacity_bps = max(l.best.capacity_bps, l.delay_based_bps)
         l.rate_bps = l.best.capacity_bps
         l.state = LOSS_DELAY_BASED
@@ -247,7 +250,8 @@ cdef double inherent_upper_bound(const LossEstimator *l, double capacity_bps) no
 
 
 cdef double feasible_inherent(const LossEstimator *l, const Channel *c) noexcept nogil:
-    return min(max(c.inherent_loss, l.p.inherent_min), inherent_upper_bound(l, c.capacity_bps))
+    return min(max(c.inherent_loss, max(l.p.inherent_min, KNOWN * l.inherent)),
+               inherent_upper_bound(l, c.capacity_bps))
 
 
 cdef double biased(const LossEstimator *l, double factor) noexcept nogil:
@@ -423,7 +427,7 @@ cdef void loss_update(LossEstimator *l, double delay_based_bps, bint application
                       min(min(best.capacity_bps, l.instant_upper_bps), delay_based_bps))
     if bounded_bps < best.capacity_bps:
         l.best.capacity_bps = bounded_bps
-        l.best.inherent_loss = 0.0
+        l.best.inherent_loss = l.inherent
     else:
         l.best = best
         if l.p.lower_bound_factor > 0:

@@ -116,7 +116,11 @@ cdef struct ProbeParameters:
     double upward_scale             # outside ALR
     double target_margin            # of an allocator's target
     int64_t duration_us
+    int64_t duration_max_us         # it grows up to this
+    double duration_jitter          # with the jitter, times this
     int64_t result_wait_us
+    int64_t start_interval_us       # during start_us after the first probe, 0 = as later
+    int64_t start_us
     int64_t alr_interval_us
     int64_t alr_interval_max_us     # it doubles up to this while probes bring nothing
     int64_t alr_ended_us

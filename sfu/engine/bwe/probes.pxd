@@ -40,8 +40,10 @@ cdef struct ProbeController:
     double estimate_bps
     double max_bps
     double wanted_bps           # 0 = unknown
+    double jitter_us
     double before_drop_bps
     double before_probe_bps     # estimate when the last probe began
+    int64_t started_us
     int64_t initiated_us        # INT64_MIN = never, and so on
     int64_t dropped_us
     int64_t drop_probed_us

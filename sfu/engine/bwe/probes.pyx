@@ -23,7 +23,9 @@ cdef void probes_init(ProbeController *c, const ProbeParameters *p, double start
     c.estimate_bps = start_bps
     c.max_bps = max_bps
     c.wanted_bps = 0.0
+    c.jitter_us = 0.0
     c.before_drop_bps = 0.0
+    c.started_us = INT64_MIN
     c.before_probe_bps = start_bps
     c.initiated_us = INT64_MIN
     c.dropped_us = INT64_MIN
@@ -55,7 +57,9 @@ cdef bint add_plan(ProbeController *c, const ProbeParameters *p, double rate_bps
     plan.cluster = c.next_cluster
     plan.rate_bps = <int64_t>rate_bps
     plan.min_packets = p.packets
-    plan.min_bytes = <uint32_t>(rate_bps * p.duration_us / 8e6)
+    # Jitter must not make up the whole of what is measured.
+    plan.min_bytes = <uint32_t>(rate_bps * min(max(<double>p.duration_us, p.duration_jitter * c.jitter_us),
+                                               <double>p.duration_max_us) / 8e6)
     c.next_cluster = (c.next_cluster + 1) & CLUSTER_MASK
     c.count += 1
     return True
@@ -104,6 +108,7 @@ cdef double wanted_limit(const ProbeController *c, const ProbeParameters *p) noe
 cdef void probes_start(ProbeController *c, const ProbeParameters *p, int64_t now_us) noexcept nogil:
     if c.state == PROBE_INIT:
         c.before_probe_bps = c.estimate_bps
+        c.started_us = now_us
         initiate(c, p, p.first_scale * c.estimate_bps, p.second_scale * c.estimate_bps, True, wanted_limit(c, p), now_us)
 
 
@@ -216,6 +221,8 @@ cdef void probes_process(ProbeController *c, const ProbeParameters *p, int64_t n
         since_us = c.initiated_us + c.upward_interval_us
         if p.upward_interval_us == 0:
             return
+    if p.start_interval_us > 0 and now_us - c.started_us < p.start_us:
+        since_us = c.initiated_us + p.start_interval_us
     if now_us < since_us or min(wanted_limit(c, p), c.max_bps) < WORTHWHILE * c.estimate_bps:
         return
     c.before_probe_bps = c.estimate_bps

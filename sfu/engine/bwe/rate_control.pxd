@@ -43,6 +43,7 @@ cdef struct RateControl:
     int64_t decreased_us
     double resume_bps
     uint32_t drains             # since the queue was last empty for a while
+    uint32_t severity           # harder drains that this one has led to
     double first_drain_bps      # the capacity that the first of them found
     int64_t drain_us            # the last one's begin
     bint visible                # RATE_DRAIN: packets sent after the decrease have been reported,

@@ -21,6 +21,7 @@ cdef enum:                              # own
     DRAINED_MAX_US = 35_000
     DRAIN_MAX_US = 2_500_000            # a drain takes no longer
     LAG_US = 500_000
+    SEVERITY_MAX = 2
     FLAT_US = 10_000                    # a queue that moves less while it should drain is none
     ALONE_US = 700_000                  # nobody to compete with, if more sent does not bring more through
     EMPTY_US = 1_000_000                # nobody else is there when the queue is empty for so long
@@ -28,8 +29,9 @@ cdef enum:                              # own
 
 cdef double UNDRAINED = 0.8             # a queue that still has this share of its length has not drained
 cdef double DRAINED_PACKETS = 1.0
+cdef double HARDER = 0.125              # each time deeper, before a queue is held for another flow's
 cdef double SHRINKING = 0.8             # drains that find ever less capacity give way to somebody
-cdef double ALONE = 0.85                # in competition, less than this share passes: there is nobody to compete with
+cdef double ALONE = 0.93                # in competition, less than this share passes: there is nobody to compete with
 cdef double OVERLOADED = 0.95           # less than this share of the rate passes: it is our own overload
 cdef double FAR_BELOW = 0.5             # a throughput below this share of the rate: reduce at once
 
@@ -75,6 +77,7 @@ cdef void rate_control_init(RateControl *r, const RateControlParameters *p, doub
     r.decreased_us = INT64_MIN
     r.resume_bps = 0.0
     r.drains = 0
+    r.severity = 0
     r.visible = False
     r.yielding = False
     r.empty_since_us = INT64_MIN
@@ -120,6 +123,7 @@ cdef void set_rate(RateControl *r, double rate_bps, int64_t now_us) noexcept nog
 cdef void rate_control_set(RateControl *r, double rate_bps, int64_t now_us) noexcept nogil:
     if r.state == RATE_DRAIN:
         r.state = RATE_HOLD
+        r.severity = 0
     set_rate(r, rate_bps, now_us)
 
 
@@ -169,7 +173,7 @@ cdef void decrease(RateControl *r, const RateControlParameters *p, int64_t now_u
 cdef void begin_drain(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
     """To where the queue empties within drain_us. What passed a busy bottleneck is its capacity, however much was sent;
     without any queue the overuse is little more than noise."""
-    cdef double capacity_bps = r.rate_bps
+    cdef double capacity_bps = r.rate_bps, factor
     if heard.busy_bps >= 0:
         capacity_bps = min(r.rate_bps, heard.busy_bps)
     if r.drains >= p.drains_max and capacity_bps < SHRINKING * r.first_drain_bps:
@@ -177,8 +181,8 @@ cdef void begin_drain(RateControl *r, const RateControlParameters *p, const Rate
         return
     note_overuse(r, capacity_bps)
     r.resume_bps = p.backoff_gentle * capacity_bps
-    set_rate(r, capacity_bps * min(max(1.0 - heard.queue_us / p.drain_us, p.backoff_hard), p.backoff_gentle),
-             heard.now_us)
+    factor = min(1.0 - heard.queue_us / p.drain_us, p.backoff_gentle - HARDER * r.severity)
+    set_rate(r, capacity_bps * max(factor, p.backoff_hard), heard.now_us)
     if r.drains == 0:
         r.first_drain_bps = capacity_bps
     r.drains += 1
@@ -190,6 +194,8 @@ cdef void begin_drain(RateControl *r, const RateControlParameters *p, const Rate
 cdef void end_drain(RateControl *r, int64_t now_us) noexcept nogil:
     set_rate(r, max(r.rate_bps, r.resume_bps), now_us)
     r.state = RATE_HOLD
+    r.severity = 0
+    r.drains = 0
 
 
 cdef void begin_compete(RateControl *r, int64_t now_us) noexcept nogil:
@@ -197,6 +203,7 @@ cdef void begin_compete(RateControl *r, int64_t now_us) noexcept nogil:
     r.state = RATE_COMPETE
     r.yielding = False
     r.drains = 0
+    r.severity = 0
     r.alone_since_us = now_us
     r.lagged_bps = r.rate_bps
     r.lagging_bps = r.rate_bps
@@ -237,6 +244,9 @@ cdef void drain(RateControl *r, const RateControlParameters *p, const RateInput 
         if r.queue_high_us - r.queue_low_us < FLAT_US:
             r.delay_shifted = True
             end_drain(r, heard.now_us)
+        elif r.severity < SEVERITY_MAX:
+            r.severity += 1
+            begin_drain(r, p, heard)
         else:
             begin_compete(r, heard.now_us)
 

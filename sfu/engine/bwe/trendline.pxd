@@ -39,6 +39,7 @@ cdef struct Trendline:
     bint started
     int64_t first_arrival_us
     double accumulated_ms
+    double jitter_ms            # mean size of a group's change of delay
     double smoothed_ms
     double trend
     double modified_ms

@@ -17,6 +17,8 @@ cdef enum:
 # trendline_estimator.cc
 cdef double ADAPT_STEP_MAX_MS = 100.0
 
+cdef double JITTER_WEIGHT = 1.0 / 16    # RFC 3550 6.4.1
+
 
 cdef void inter_arrival_init(InterArrival *a) noexcept nogil:
     a.current.filled = False
@@ -91,6 +93,7 @@ cdef void trendline_init(Trendline *t, const TrendlineParameters *p) noexcept no
     t.started = False
     t.first_arrival_us = 0
     t.accumulated_ms = 0.0
+    t.jitter_ms = 0.0
     t.smoothed_ms = 0.0
     t.trend = 0.0
     t.modified_ms = 0.0
@@ -166,6 +169,7 @@ cdef void trendline_update(Trendline *t, const TrendlineParameters *p, double se
         t.first_arrival_us = arrival_us
     t.deltas = min(t.deltas + 1, <uint32_t>DELTAS_MAX)
     t.accumulated_ms += arrival_delta_ms - sent_delta_ms
+    t.jitter_ms += (fabs(arrival_delta_ms - sent_delta_ms) - t.jitter_ms) * JITTER_WEIGHT
     t.smoothed_ms = p.smoothing * t.smoothed_ms + (1.0 - p.smoothing) * t.accumulated_ms
     arrival_ms = (arrival_us - t.first_arrival_us) / 1000.0
     t.arrival_ms[t.at] = arrival_ms

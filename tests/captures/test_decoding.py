@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Chromium sent, through the router at every target and with switches: it decodes, and to the same pixels."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from sfu.engine.codecs import Codec
+from tests.captures.decode import decode
+from tests.captures.depacketize import body, pictures
+from tests.captures.layers import Contents, SourcePicture, contents
+from tests.captures.replay import CAPTURES, Capture, Viewer, load, replay
+
+SPATIAL, TEMPORAL = range(3), range(3)
+SWITCH_EVERY_US = 1_000_000
+MAX_GAP_US = 700_000
+"""Between two pictures: the machine that the captures were made on was busy."""
+SWITCHERS = 4
+
+Way = tuple[str, bool]
+WAYS: list[Way] = [(name, True) for name in CAPTURES] + [
+    # By the payload descriptor, as towards publishers that know no dependency descriptor.
+    (name, False)
+    for name in CAPTURES
+    if name.startswith("vp9")
+]
+
+
+@pytest.fixture(params=WAYS, ids=lambda way: way[0] + ("" if way[1] else "-by-payload"))
+def way(request: pytest.FixtureRequest) -> Way:
+    found: Way = request.param
+    return found
+
+
+def shown(capture: Capture, held: Contents, viewer: Viewer) -> list[SourcePicture]:
+    """Decodes what a viewer got: each picture, to the pixels of its layer. Returns what it saw, in order."""
+    got = pictures([packet for _, packet in viewer.got])
+    decoded = decode(capture.codec, got)
+    assert [one.index for one in decoded] == list(range(len(got))), "not exactly one picture out of each that went in"
+    widths = [width for width, _ in capture.sizes]
+    seen = []
+    for picture, one in zip(got, decoded, strict=True):
+        sources = {held.by_body[body(capture.codec, packet.payload)].timestamp for packet in picture.packets}
+        assert len(sources) == 1, "packets of several pictures under one timestamp"
+        source = held.by_body[body(capture.codec, picture.packets[0].payload)]
+        assert one.digest == source.digests[widths.index(one.width)], f"another picture than the publisher's at {source}"
+        assert picture.packets[-1].marker and not any(packet.marker for packet in picture.packets[:-1])
+        seen.append(SourcePicture(source.stream, source.at_us, source.timestamp, source.temporal,
+                                  frozenset({widths.index(one.width)}), {}))
+    return seen
+
+
+def expected(capture: Capture, held: Contents, spatial: int, temporal: int) -> list[int]:
+    """The timestamps of the pictures that a fixed target stands for."""
+    return [
+        picture.timestamp
+        for picture in held.pictures
+        if spatial in picture.spatials and picture.temporal <= temporal
+    ]
+
+
+def test_every_target(way: Way) -> None:
+    name, descriptors = way
+    capture, held = load(name), contents(name)
+    targets = [(spatial, temporal) for spatial in SPATIAL for temporal in TEMPORAL]
+    viewers = [Viewer([(0, target)], descriptors=descriptors) for target in targets]
+    replay(capture, viewers, descriptors=descriptors)
+    for (spatial, temporal), viewer in zip(targets, viewers, strict=True):
+        seen = shown(capture, held, viewer)
+        # Until the first keyframe of the wanted simulcast layer a lower one may be shown.
+        first = next(at for at, one in enumerate(seen) if spatial in one.spatials)
+        assert all(max(one.spatials) < spatial for one in seen[:first])
+        assert [one.timestamp for one in seen[first:]] == expected(capture, held, spatial, temporal), (spatial, temporal)
+
+
+def switches(seed: int, duration_us: int) -> list[tuple[int, tuple[int, int]]]:
+    choose = random.Random(seed)
+    times = range(0, duration_us, SWITCH_EVERY_US)
+    # The first viewer keeps all temporal layers: it must see every moment.
+    return [(at, (choose.choice(SPATIAL), 2 if seed == 0 else choose.choice(TEMPORAL))) for at in times]
+
+
+def test_a_switch_each_second(way: Way) -> None:
+    name, descriptors = way
+    capture, held = load(name), contents(name)
+    duration_us = capture.packets[-1].at_us
+    viewers = [Viewer(switches(seed, duration_us), descriptors=descriptors) for seed in range(SWITCHERS)]
+    replay(capture, viewers, descriptors=descriptors)
+    widths: set[int] = set()
+    for viewer in viewers:
+        seen = shown(capture, held, viewer)
+        assert_forward(seen)
+        widths |= {max(one.spatials) for one in seen}
+    assert widths == set(SPATIAL)
+    everything = shown(capture, held, viewers[0])
+    gaps = [after.at_us - before.at_us for before, after in zip(everything, everything[1:], strict=False)]
+    assert max(gaps) < MAX_GAP_US
+
+
+def assert_forward(seen: Sequence[SourcePicture]) -> None:
+    """Within a stream time never goes back, and nothing is shown twice."""
+    for stream in {one.stream for one in seen}:
+        times = [one.timestamp for one in seen if one.stream == stream]
+        assert all(0 < (after - before) % (1 << 32) < 1 << 31 for before, after in zip(times, times[1:], strict=False))
+
+
+def test_captures_are_there() -> None:
+    assert {load(name).codec for name in CAPTURES} == {Codec.VP8, Codec.VP9, Codec.H264, Codec.AV1}
