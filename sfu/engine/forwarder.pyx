@@ -29,8 +29,8 @@ from sfu.engine.selector cimport (
 from sfu.engine.source cimport source_want_keyframe
 from sfu.engine.srtp cimport SRTP_OK, srtp_protect
 from sfu.engine.tables cimport (
-    EVENT_LAYER, EVENT_STARTED, MAX_LAYERS, SENT_LOG, Binding, Forwarder, PayloadMapping, RouterState, SentPacket, Source,
-    Track, note_forwarder, track_of, wake_transport,
+    EVENT_LAYER, EVENT_STARTED, MAX_LAYERS, SENT_LOG, Binding, Congestion, Forwarder, PayloadMapping, RouterState, SentPacket,
+    Source, Track, Transport, note_forwarder, track_of, wake_transport,
 )
 from sfu.engine.tracks cimport forwarder_release_previous, forwarder_stop
 from sfu.wire.dependency_descriptor cimport FrameDependency, dd_targets_within
@@ -302,7 +302,9 @@ cdef int start_video(RouterState *s, Forwarder *f, const Binding *binding, Sourc
         return drops.DROP_NOT_SELECTED_SPATIAL
     if payload_mapping(binding, packet.payload_type) == NULL:
         return drops.DROP_NO_PAYLOAD_TYPE
-    if packet.flags & PACKET_LATE:
+    if packet.flags & PACKET_LATE or (f.source_generation == source.generation and packet.sequence <= f.rewriter.highest_in):
+        # A keyframe that came too late, or from before what was sent of this source until it stopped: never back in time.
+        source_want_keyframe(s, source, now_us)
         return drops.DROP_LATE
     if frame_open(f, now_us):
         f.held_generation = source.generation
@@ -421,9 +423,8 @@ cdef int send_packet(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     """Write, protect and log one packet under outbound number `out`. Returns the drop reason, or -1."""
     cdef const PayloadMapping *mapping = payload_mapping(binding, packet.payload_type)
     cdef SentPacket entry
-    cdef SentPacket *logged
     cdef uint8_t *buffer
-    cdef uint32_t size
+    cdef uint32_t size, waiting
     if mapping == NULL:
         return drops.DROP_NO_PAYLOAD_TYPE
     if f.sent != NULL and f.sent[out & (SENT_LOG - 1)].sequence == out:
@@ -456,12 +457,14 @@ cdef int send_packet(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     if srtp_protect(f.transport.send_srtp, buffer, &size) != SRTP_OK:
         return drops.DROP_PROTECT_FAILED
     # From here on the number is used, and what the pacer drops can only be sent again by retransmission.
-    if f.sent != NULL:
-        logged = &f.sent[out & (SENT_LOG - 1)]
-        logged[0] = entry
+    waiting = packets_waiting(f.transport)
     note_sent(f, packet, &entry, now_us)
     if congestion_send(s, f.transport, buffer, size, f.video):
         s.media_forwarded += 1
+    if packets_waiting(f.transport) > waiting:
+        entry.resent_us = -s.now_us
+    if f.sent != NULL:
+        f.sent[out & (SENT_LOG - 1)] = entry
     return -1            # else counted there
 
 
@@ -567,7 +570,9 @@ cdef void forwarder_nack(RouterState *s, Forwarder *f, uint16_t sequence, int64_
         else:
             f.nack_unanswered += 1
         return
-    if entry.resent_us and now_us - entry.resent_us < spacing_us:
+    if entry.resent_us > 0 and now_us - entry.resent_us < spacing_us:
+        return
+    if entry.resent_us < 0 and still_waiting(f.transport, -entry.resent_us):
         return
     if entry.padding or f.rtx_ssrc == 0 or entry.rtx_payload_type == NO_PAYLOAD_TYPE:
         f.nack_unanswered += 1
@@ -578,6 +583,17 @@ cdef void forwarder_nack(RouterState *s, Forwarder *f, uint16_t sequence, int64_
         f.nack_unanswered += 1
         return
     resend(s, f, source, packet, entry, now_us)
+
+
+cdef inline uint32_t packets_waiting(const Transport *t) noexcept nogil:
+    """In the pacer's queue."""
+    return 0 if t.congestion == NULL else t.congestion.count
+
+
+cdef inline bint still_waiting(const Transport *t, int64_t queued_us) noexcept nogil:
+    """Whether a packet that was left to the pacer then has not been sent yet: a retransmission would overtake it."""
+    cdef const Congestion *c = t.congestion
+    return c != NULL and c.count > 0 and c.queue[c.head].queued_us <= queued_us
 
 
 cdef Source *logged_source(RouterState *s, const SentPacket *entry) noexcept nogil:

@@ -24,6 +24,7 @@ cdef enum:
 
 cdef enum:
     SWITCH_REACH = 64         # packets: what a stream's beginning may be late by
+    SWITCH_DELAY = 5          # 1/s: and in time. More would show the receiver what it has seen, in a burst
 
 cdef struct Packet:
     int64_t sequence          # extended, unique within one source generation

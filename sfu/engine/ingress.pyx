@@ -7,8 +7,8 @@ from sfu.engine cimport drops
 from sfu.engine.clock_map cimport timestamp_map_packet
 from sfu.engine.fanout cimport fanout_add
 from sfu.engine.history cimport (
-    FRAME_KEY, FRAME_START, PACKET_LATE, PACKET_OVERTAKEN, PACKET_PADDING, SWITCH_REACH, Packet, history_accepts,
-    history_add, history_get,
+    FRAME_KEY, FRAME_START, PACKET_LATE, PACKET_OVERTAKEN, PACKET_PADDING, SWITCH_DELAY, SWITCH_REACH, Packet,
+    history_accepts, history_add, history_get,
 )
 from sfu.engine.nack cimport nack_next_us, nack_on_packet
 from sfu.engine.packet_inspector cimport explain_packet, inspect_packet
@@ -258,7 +258,8 @@ cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uin
     inspect_packet(source, packet, payload, data, header, x, now_us)
     if source.reception.highest > sequence:
         packet.flags |= PACKET_OVERTAKEN
-        if source.reception.highest - sequence > SWITCH_REACH:
+        if (source.reception.highest - sequence > SWITCH_REACH
+                or <int32_t>(source.last_timestamp - header.timestamp) > <int32_t>payload.clock_rate // SWITCH_DELAY):
             packet.flags |= PACKET_LATE
     media = not packet.flags & PACKET_PADDING
     frame = media and (not source.has_timestamp or <int32_t>(header.timestamp - source.last_timestamp) > 0)

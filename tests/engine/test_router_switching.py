@@ -105,6 +105,23 @@ def test_timestamps_advance_by_capture_time_across_layers() -> None:
     assert sum(steps) - steps[10] == FRAME_TICKS * 19
 
 
+def test_a_new_layer_waits_for_the_end_of_the_old_ones_frame() -> None:
+    call = Call(spatial=1, rids=(b"q", b"h"))
+    call.frame(0)
+    old = call.cameras.layers[0].frame(3)
+    call.driver.now_us += FRAME_US
+    call.publisher.send(*old[:2])
+    key = call.cameras.layers[1].key()
+    call.publisher.send(*key)
+    call.publisher.send(old[2])
+    call.driver.pump()
+    got = call.got()
+    assert bodies(got)[1:] == bodies([*old, *key]), "whole frames, one after the other"
+    assert [p.sequence - got[0].sequence for p in got] == list(range(len(got))), "and no number is left out"
+    assert call.driver.drops(DropReason.HELD) == len(key)
+    call.driver.assert_accounts_balance()
+
+
 def test_a_frame_that_is_cut_off_leaves_one_number_out() -> None:
     call = Call(spatial=1, rids=(b"q", b"h"))
     call.frame(0)
@@ -113,11 +130,14 @@ def test_a_frame_that_is_cut_off_leaves_one_number_out() -> None:
     call.publisher.send(*cut[:2])
     key = call.cameras.layers[1].key()
     call.publisher.send(*key)
-    call.publisher.send(cut[2])
+    call.driver.pump()
+    call.driver.now_us += 50_000
+    after = call.cameras.layers[1].frame(1)
+    call.publisher.send(*after)
     call.driver.pump()
     got = call.got()
-    assert bodies(got)[1:] == bodies([*cut[:2], *key])
-    assert [p.sequence - got[0].sequence for p in got] == [0, 1, 2, 4]
+    assert bodies(got)[1:] == bodies([*cut[:2], *key, *after])
+    assert [p.sequence - got[0].sequence for p in got] == [0, 1, 2, *range(4, 4 + len(key) + 1)]
     assert descriptor(got[3]).picture_id == (descriptor(got[2]).picture_id or 0) + 1
     call.receiver.send_rtcp(rtcp.build_nack(1, 0x1000, [got[0].sequence + 3]))
     assert call.driver.statistics().forwarders[call.slot].nack_unanswered == 1

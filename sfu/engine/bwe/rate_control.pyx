@@ -22,6 +22,7 @@ cdef enum:                              # own
     DRAIN_MAX_US = 2_500_000            # a drain takes no longer
     LAG_US = 500_000
     SEVERITY_MAX = 2
+    UNPROVOKED_US = 5_000_000
     FLAT_US = 10_000                    # a queue that moves less while it should drain is none
     ALONE_US = 700_000                  # nobody to compete with, if more sent does not bring more through
     EMPTY_US = 1_000_000                # nobody else is there when the queue is empty for so long
@@ -30,8 +31,8 @@ cdef enum:                              # own
 cdef double UNDRAINED = 0.8             # a queue that still has this share of its length has not drained
 cdef double DRAINED_PACKETS = 1.0
 cdef double HARDER = 0.125              # each time deeper, before a queue is held for another flow's
+cdef double RAISED = 1.05               # a rate above resume_bps × this
 cdef double SHRINKING = 0.8             # drains that find ever less capacity give way to somebody
-cdef double ALONE = 0.93                # in competition, less than this share passes: there is nobody to compete with
 cdef double OVERLOADED = 0.95           # less than this share of the rate passes: it is our own overload
 cdef double FAR_BELOW = 0.5             # a throughput below this share of the rate: reduce at once
 
@@ -76,6 +77,7 @@ cdef void rate_control_init(RateControl *r, const RateControlParameters *p, doub
     r.changed_us = INT64_MIN
     r.decreased_us = INT64_MIN
     r.resume_bps = 0.0
+    r.drain_us = 0
     r.drains = 0
     r.severity = 0
     r.visible = False
@@ -170,12 +172,21 @@ cdef void decrease(RateControl *r, const RateControlParameters *p, int64_t now_u
     r.state = RATE_HOLD
 
 
+cdef bint provoked(const RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
+    """A queue that grows may be our own doing: the rate was raised since the last one drained, or that is long ago, or
+    there is not much of a queue."""
+    return (r.rate_bps > RAISED * r.resume_bps or heard.now_us - r.drain_us > UNPROVOKED_US
+            or heard.queue_us < 2 * p.drained_us)
+
+
 cdef void begin_drain(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
     """To where the queue empties within drain_us. What passed a busy bottleneck is its capacity, however much was sent;
     without any queue the overuse is little more than noise."""
     cdef double capacity_bps = r.rate_bps, factor
     if heard.busy_bps >= 0:
         capacity_bps = min(r.rate_bps, heard.busy_bps)
+    if provoked(r, p, heard):
+        r.drains = 0
     if r.drains >= p.drains_max and capacity_bps < SHRINKING * r.first_drain_bps:
         begin_compete(r, heard.now_us)
         return
@@ -195,7 +206,6 @@ cdef void end_drain(RateControl *r, int64_t now_us) noexcept nogil:
     set_rate(r, max(r.rate_bps, r.resume_bps), now_us)
     r.state = RATE_HOLD
     r.severity = 0
-    r.drains = 0
 
 
 cdef void begin_compete(RateControl *r, int64_t now_us) noexcept nogil:
@@ -277,7 +287,7 @@ cdef void compete(RateControl *r, const RateControlParameters *p, const RateInpu
                 or heard.now_us - r.decreased_us > YIELD_MAX_US):
             r.yielding = False
         return
-    if not 0 <= heard.busy_bps < ALONE * min(r.lagged_bps, r.rate_bps):
+    if not 0 <= heard.busy_bps < p.compete_alone * min(r.lagged_bps, r.rate_bps):
         r.alone_since_us = heard.now_us
     elif heard.now_us - r.alone_since_us > ALONE_US:
         begin_drain(r, p, heard)
