@@ -304,7 +304,6 @@ cdef int start_video(RouterState *s, Forwarder *f, const Binding *binding, Sourc
         return drops.DROP_NO_PAYLOAD_TYPE
     if packet.flags & PACKET_LATE or (f.source_generation == source.generation and packet.sequence <= f.rewriter.highest_in):
         # A keyframe that came too late, or from before what was sent of this source until it stopped: never back in time.
-        source_want_keyframe(s, source, now_us)
         return drops.DROP_LATE
     if frame_open(f, now_us):
         f.held_generation = source.generation

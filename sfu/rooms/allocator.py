@@ -6,6 +6,7 @@ A receiver without an estimate has no limit: it gets what it wishes for.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -34,7 +35,7 @@ from sfu.rooms.ladder import Ladder, make_ladder
 from sfu.rooms.layers import ALL_TEMPORAL, Target, choose_target, limit_target
 from sfu.rooms.media import SentTrack, SlotState
 from sfu.rooms.member import Member
-from sfu.rooms.model import Kind, Participant, ParticipantId, Publication, PublicationId, Source
+from sfu.rooms.model import Kind, Layer, Participant, ParticipantId, Publication, PublicationId, Source, Wish
 from sfu.rooms.rates import TrackRates
 from sfu.rooms.shedding import NO_CAPS, Caps
 from sfu.rooms.speakers import Speakers
@@ -46,9 +47,13 @@ AUDIO_OVERHEAD_BPS: Final = 16_000
 # Kept free for whoever begins to speak.
 AUDIO_RESERVE_BPS: Final = 50_000
 
+# A receiver whose link carries so many times what it wants is as good as one without a limit.
+AMPLE: Final = 1.5
 # Between two runs for a receiver that has a limit, and for one that has none.
 LIMITED_INTERVAL_US: Final = 100_000
 FREE_INTERVAL_US: Final = 500_000
+# A few milliseconds, in which the loop serves nobody else.
+RUN_AT_MOST: Final = 200
 # When a crowd enters, layers begin by the hundred: what comes so soon after a run waits for the next tick.
 EVENT_INTERVAL_US: Final = 50_000
 
@@ -56,6 +61,8 @@ EVENT_INTERVAL_US: Final = 50_000
 SETTLED_US: Final = 3_000_000
 
 NOTHING: Final = Target(PAUSED, ALL_TEMPORAL)
+SOUND: Final = Target(0, ALL_TEMPORAL)
+AUDIO_SOURCES: Final = frozenset(source for source in Source if source.kind is Kind.AUDIO)
 
 # Codecs of which browsers send three temporal layers: VP8 with simulcast, the others with several spatial layers.
 TEMPORAL_CODECS: Final = frozenset({"VP8", "VP9", "AV1"})
@@ -75,12 +82,22 @@ class _Standing:
     upgraded_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What a wish comes to; it is the same for as long as nothing that it is made from changes."""
+
+    given: tuple[tuple[Layer, ...], int, Wish, Caps]
+    target: Target
+    desired: int
+
+
 @dataclass(slots=True)
 class _Account:
     """Of one receiver."""
 
     budget: Budget = field(default_factory=Budget)
     standings: dict[PublicationId, _Standing] = field(default_factory=dict)
+    choices: dict[PublicationId, _Choice] = field(default_factory=dict)
     paused: dict[PublicationId, Publication] = field(default_factory=dict)
     """What it has been told is paused."""
     satisfaction: float = 1.0
@@ -102,6 +119,8 @@ class _Seat:
     priority: int
     desired: int
     """The layer that would be wished for if all were there."""
+    age: tuple[int, int]
+    """Among equals the latest speaker comes first, then who was there first."""
     shed: bool = False
 
 
@@ -176,9 +195,11 @@ class Allocator:
     # --- what is done
 
     def due(self, members: Iterable[Member], now_us: int) -> list[Member]:
-        """Receivers that it is time to look at again."""
+        """Receivers that it is time to look at again: in a large room some now, the others next time."""
         accounts = ((member, self._accounts.get(member.participant.id)) for member in members)
-        return [member for member, account in accounts if account is not None and now_us >= account.due_us]
+        late = [(account.due_us, index, member) for index, (member, account) in enumerate(accounts) if account]
+        late = [one for one in late if one[0] <= now_us]
+        return [member for *_, member in heapq.nsmallest(RUN_AT_MOST, late)]
 
     def may_run(self, member: Member, now_us: int) -> bool:
         """Whether an event should be acted upon at once. If not, the next tick will do it."""
@@ -192,13 +213,11 @@ class Allocator:
         for member in members:
             account = self._account(member)
             account.ran_us = now_us
-            self._send_audio(member)
-            run = _Run(member, account, self._seats(member, ladders), self._audio_bps(member))
+            run = self._look(member, account, ladders)
             if account.budget.estimate_bps is None:
                 account.due_us = now_us + FREE_INTERVAL_US
                 self._give_all(run)
             else:
-                account.due_us = now_us + LIMITED_INTERVAL_US
                 limited.append(run)
         if limited:
             self._share(limited, now_us)
@@ -221,7 +240,10 @@ class Allocator:
         index = {publication.id: column for column, (publication, _) in enumerate(columns)}
         for row, run in enumerate(runs):
             self._apply(run, row, index, allocation)
-            self._tell_wanted(run, int(allocation.wanted_bps[row]))
+            wanted_bps = int(allocation.wanted_bps[row])
+            self._tell_wanted(run, wanted_bps)
+            ample = run.account.satisfaction == 1 and wanted_bps * AMPLE < receivers.budget_bps[row]
+            run.account.due_us = now_us + (FREE_INTERVAL_US if ample else LIMITED_INTERVAL_US)
             probe_bps = int(allocation.probe_bps[row])
             if probe_bps and run.account.budget.may_probe(now_us):
                 run.member.media.request_probe(probe_bps)
@@ -274,42 +296,72 @@ class Allocator:
 
     # --- what goes into it
 
-    def _seats(self, member: Member, ladders: dict[PublicationId, Ladder]) -> list[_Seat]:
-        """The most important first."""
+    def _look(self, member: Member, account: _Account, ladders: dict[PublicationId, Ladder]) -> _Run:
+        """What a receiver shows, the most important first, and what its sound takes. Sound is sent without more ado."""
         seats = []
+        audio_bps = 0
         for state in member.media.slots.values():
             publication = member.bound.get(state.slot.mid)
-            if publication is None or state.track is None or publication.kind is not Kind.VIDEO:
+            track = state.track
+            if publication is None or track is None:
                 continue
-            ladder = ladders.get(publication.id)
-            if ladder is None:
-                ladder = ladders[publication.id] = self._ladder(publication, state.track)
-            target = self._limited(member, publication, self._available(state.track))
-            desired = self._limited(member, publication, (1 << max(1, len(publication.layers))) - 1)
-            priority = self._priority(member.participant, publication)
-            cap = ladder.cap(target) if target.spatial > PAUSED else PAUSED
-            seats.append(_Seat(state, publication, ladder, target, cap, priority, desired.spatial))
-        seats.sort(key=lambda seat: (-seat.priority, *self._age(seat.publication)))
-        last_n = self.caps.last_n
-        if last_n is None:
-            return seats
-        return seats[:last_n] + [
-            _Seat(one.state, one.publication, one.ladder, NOTHING, PAUSED, one.priority, PAUSED, shed=True)
-            for one in seats[last_n:]
-        ]
+            if publication.source in AUDIO_SOURCES:
+                if state.target is None:
+                    member.media.set_target(state, SOUND)
+                if not publication.muted:
+                    rates = self._rates.get(track.handle)
+                    audio_bps += AUDIO_OVERHEAD_BPS + (int(rates.total_bps) if rates else 0)
+            else:
+                ladder = ladders.get(publication.id)
+                if ladder is None:
+                    ladder = ladders[publication.id] = self._ladder(publication, track)
+                seats.append(self._seat(member, account, state, publication, track, ladder))
+        if len(account.choices) > len(seats):
+            shown = {seat.publication.id for seat in seats}
+            account.choices = {key: one for key, one in account.choices.items() if key in shown}
+        seats.sort(key=lambda seat: (-seat.priority, seat.age))
+        if self.caps.last_n is not None:
+            shed = seats[self.caps.last_n :]
+            seats[self.caps.last_n :] = [
+                _Seat(one.state, one.publication, one.ladder, NOTHING, PAUSED, one.priority, PAUSED, one.age, shed=True)
+                for one in shed
+            ]
+        return _Run(member, account, seats, max(audio_bps, AUDIO_RESERVE_BPS))
 
-    def _limited(self, receiver: Member, publication: Publication, available: int) -> Target:
+    def _seat(
+        self,
+        member: Member,
+        account: _Account,
+        state: SlotState,
+        publication: Publication,
+        track: SentTrack,
+        ladder: Ladder,
+    ) -> _Seat:
+        wish = member.participant.wish(publication.id)
+        given = (publication.layers, self._available(track), wish, self.caps)
+        choice = account.choices.get(publication.id)
+        if choice is None or choice.given != given:
+            all_of_them = (1 << max(1, len(publication.layers))) - 1
+            choice = account.choices[publication.id] = _Choice(
+                given,
+                self._limited(publication, given[1], wish),
+                self._limited(publication, all_of_them, wish).spatial,
+            )
+        target = choice.target
+        cap = ladder.cap(target) if target.spatial > PAUSED else PAUSED
+        if wish.selected:
+            priority = SELECTED
+        elif publication.source is Source.SCREEN_SHARE:
+            priority = SCREEN
+        else:
+            priority = SPEAKING if self._speakers.dominant == publication.participant.id else OTHER
+        return _Seat(state, publication, ladder, target, cap, priority, choice.desired, self._age(publication))
+
+    def _limited(self, publication: Publication, available: int, wish: Wish) -> Target:
         """What is wished for of those layers, as far as the server has room for it."""
-        target = choose_target(publication.layers, available, receiver.participant.wish(publication.id))
+        target = choose_target(publication.layers, available, wish)
         max_height = None if publication.source is Source.SCREEN_SHARE else self.caps.max_height
         return limit_target(target, publication.layers, max_height, self.caps.max_temporal)
-
-    def _priority(self, receiver: Participant, publication: Publication) -> int:
-        if receiver.wish(publication.id).selected:
-            return SELECTED
-        if publication.source is Source.SCREEN_SHARE:
-            return SCREEN
-        return SPEAKING if self._speakers.dominant == publication.participant.id else OTHER
 
     def _age(self, publication: Publication) -> tuple[int, int]:
         return (-self._speakers.dominant_us(publication.participant.id), publication.order)
@@ -331,24 +383,6 @@ class Allocator:
             rates.observe(track.layers, (), 0)
             self._rates[track.handle] = rates
         return rates
-
-    def _audio_bps(self, member: Member) -> int:
-        total_bps = 0
-        for state in member.media.slots.values():
-            publication = member.bound.get(state.slot.mid)
-            if publication is None or publication.kind is not Kind.AUDIO or publication.muted or state.track is None:
-                continue
-            rates = self._rates.get(state.track.handle)
-            total_bps += AUDIO_OVERHEAD_BPS + (int(rates.total_bps) if rates else 0)
-        return max(total_bps, AUDIO_RESERVE_BPS)
-
-    @staticmethod
-    def _send_audio(member: Member) -> None:
-        for state in member.media.slots.values():
-            publication = member.bound.get(state.slot.mid)
-            if publication is not None and publication.kind is Kind.AUDIO and state.track is not None:
-                wish = member.participant.wish(publication.id)
-                member.media.set_target(state, choose_target((), state.track.live, wish))
 
     # --- what is told
 

@@ -41,14 +41,20 @@ class Ladder:
 
     def level_of(self, target: Target) -> int:
         """The highest step that is not above the target; -1: below the lowest."""
-        within = [index for index, step in enumerate(self.steps) if step.target <= target]
-        return within[-1] if within else -1
+        level = len(self.steps) - 1
+        while level >= 0 and self.steps[level].target > target:
+            level -= 1
+        return level
 
     def cap(self, target: Target) -> int:
         """The lowest step that gives all of the target that there is."""
-        same = [index for index, step in enumerate(self.steps) if step.target.spatial == target.spatial]
-        enough = [index for index in same if self.steps[index].target.temporal >= target.temporal]
-        return enough[0] if enough else same[-1] if same else self.level_of(target)
+        best = -1
+        for index, ((spatial, temporal), _) in enumerate(self.steps):
+            if spatial == target.spatial:
+                best = index
+                if temporal >= target.temporal:
+                    break
+        return best if best >= 0 else self.level_of(target)
 
 
 @dataclass(frozen=True, slots=True)

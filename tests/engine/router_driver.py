@@ -244,7 +244,7 @@ class Driver:
     def take_events(self, kind: type[EventKind]) -> list[EventKind]:
         """The events of one kind that wait; those of other kinds are kept for later calls."""
         self.events += self.router.events()
-        taken = [event for event in self.events if isinstance(event, kind)]
+        taken: list[EventKind] = [event for event in self.events if isinstance(event, kind)]
         self.events = [event for event in self.events if not isinstance(event, kind)]
         return taken
 

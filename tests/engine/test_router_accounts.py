@@ -12,7 +12,7 @@ from sfu.engine.srtp import PROFILES
 from tests.engine.media import OpusStream, Simulcast, Vp8Stream, bodies
 from tests.engine.router_driver import INGRESS_DROPS, OPUS, VP8, Driver
 from tests.simulation import rtcp_packets as rtcp
-from tests.simulation.rtp_packets import build_rtp
+from tests.simulation.rtp_packets import RtpPacket, build_rtp
 
 FRAME_US = 33_333
 TELEPHONE_EVENT = Payload(126, Codec.UNKNOWN, 48_000)
@@ -26,57 +26,80 @@ def assert_everything_is_counted(driver: Driver) -> None:
     driver.assert_accounts_balance()
 
 
-def test_a_busy_hour_of_everything_adds_up() -> None:
-    driver = Driver(seed=3)
-    choose = driver.random
-    publisher = driver.connect("p")
-    receivers = [driver.connect(f"r{n}") for n in range(4)]
-    stranger = driver.peer("stranger")
-    video = driver.video_track(publisher, (b"q", b"h", b"f"))
-    audio = driver.audio_track(publisher)
-    slots = []
-    for peer in receivers:
-        slots.append(driver.video_slot(peer))
-        driver.bind(slots[-1], video, spatial=2)
-        driver.bind(driver.audio_slot(peer), audio)
-    cameras, sound = Simulcast.of(), OpusStream(9, 111)
-    recent = []
+class Bustle:
+    """One publisher of three layers and sound, four receivers, and what may go wrong between them."""
+
+    def __init__(self, seed: int) -> None:
+        self.driver = Driver(seed)
+        self.choose = self.driver.random
+        self.publisher = self.driver.connect("p")
+        self.receivers = [self.driver.connect(f"r{n}") for n in range(4)]
+        self.stranger = self.driver.peer("stranger")
+        video = self.driver.video_track(self.publisher, (b"q", b"h", b"f"))
+        audio = self.driver.audio_track(self.publisher)
+        self.slots = []
+        for peer in self.receivers:
+            self.slots.append(self.driver.video_slot(peer))
+            self.driver.bind(self.slots[-1], video, spatial=2)
+            self.driver.bind(self.driver.audio_slot(peer), audio)
+        self.cameras, self.sound = Simulcast.of(), OpusStream(9, 111)
+        self.recent: list[RtpPacket] = []
+
+    def send(self, step: int) -> None:
+        """A frame of each layer, with losses and in any order."""
+        key = tuple(n for n in range(3) if self.choose.random() < 0.05)
+        packets = [*self.cameras.frames(key, 2, step % 3), self.sound.frame()]
+        packets = [packet for packet in packets if self.choose.random() > 0.05]
+        self.choose.shuffle(packets)
+        self.publisher.send(*packets)
+        self.recent = (self.recent + [packet for packet in packets if packet.payload_type == 96])[-40:]
+
+    def junk(self) -> None:
+        """Datagrams that lead nowhere."""
+        kind = self.choose.randrange(5)
+        if kind == 0:
+            self.publisher.datagram(self.choose.randbytes(self.choose.randrange(60)))
+        elif kind == 1:
+            self.stranger.datagram(b"\x80\x60" + bytes(40))
+        elif kind == 2:
+            self.publisher.datagram(b"\x80\x60" + self.choose.randbytes(40))
+        elif kind == 3:
+            self.publisher.datagram(b"\x16\xfe\xfd" + bytes(40))
+        else:
+            self.publisher.datagram(self.publisher.check_bytes(password=b"no" * 12))
+            self.receivers[0].datagram(self.publisher.check_bytes(ufrag=b"nobody"))
+
+    def change(self) -> None:
+        """Requests, retransmissions, padding, other targets."""
+        kind = self.choose.randrange(5)
+        layer, receiver = self.choose.choice(self.cameras.layers), self.choose.choice(self.receivers)
+        if kind == 0:
+            receiver.send_rtcp(rtcp.build_pli(1, 0x1000))
+        elif kind == 1:
+            again = [packet for packet in self.recent if packet.ssrc == layer.ssrc]
+            self.publisher.send(*[layer.retransmission(packet) for packet in again[:2]])
+        elif kind == 2:
+            slot = self.choose.choice(self.slots)
+            self.driver.target(slot, self.choose.randrange(-1, 3), self.choose.randrange(3))
+        elif kind == 3:
+            receiver.send_rtcp(rtcp.build_nack(1, 0x1000, [self.choose.randrange(1 << 15)]))
+        else:
+            self.publisher.send(layer.padding_only())
+
+
+def test_a_bustle_of_everything_adds_up() -> None:
+    bustle = Bustle(seed=3)
+    driver = bustle.driver
     for step in range(600):
         driver.now_us += 10_000
-        packets = [*cameras.frames(tuple(n for n in range(3) if choose.random() < 0.05), 2, step % 3), sound.frame()]
-        packets = [p for p in packets if choose.random() > 0.05]
-        choose.shuffle(packets)
-        publisher.send(*packets)
-        recent = (recent + [p for p in packets if p.payload_type == 96])[-40:]
-        action = choose.randrange(12)
-        if action == 0:
-            publisher.datagram(choose.randbytes(choose.randrange(60)))
-        elif action == 1:
-            stranger.datagram(b"\x80\x60" + bytes(40))
-        elif action == 2:
-            publisher.datagram(b"\x80\x60" + choose.randbytes(40))
-        elif action == 3:
-            publisher.datagram(b"\x16\xfe\xfd" + bytes(40))
-        elif action == 4:
-            choose.choice(receivers).send_rtcp(rtcp.build_pli(1, 0x1000))
-        elif action == 5:
-            layer = choose.choice(cameras.layers)
-            lost = [p for p in recent if p.ssrc == layer.ssrc]
-            publisher.send(*[layer.retransmission(p) for p in lost[:2]])
-        elif action == 6:
-            driver.target(choose.choice(slots), choose.randrange(-1, 3), choose.randrange(3))
-        elif action == 7:
-            choose.choice(receivers).send_rtcp(rtcp.build_nack(1, 0x1000, [choose.randrange(1 << 15)]))
-        elif action == 8:
-            publisher.datagram(publisher.check_bytes(password=b"no" * 12))
-            receivers[0].datagram(publisher.check_bytes(ufrag=b"nobody"))
-        elif action == 9:
-            publisher.send(choose.choice(cameras.layers).padding_only())
+        bustle.send(step)
+        if bustle.choose.random() < 0.8:
+            bustle.choose.choice((bustle.junk, bustle.change))()
         if step % 100 == 0:
-            for peer in (publisher, *receivers):
+            for peer in (bustle.publisher, *bustle.receivers):
                 peer.check()
         if step % 3:
-            driver.pump(choose.choice((1, 64, 512)))
+            driver.pump(bustle.choose.choice((1, 64, 512)))
     driver.pump()
     assert_everything_is_counted(driver)
     assert len(driver.all_drops()) >= 10
@@ -93,7 +116,9 @@ def test_srtp_failures_have_names(profile: int) -> None:
     assert driver.all_drops() == {"no_receiver": 1, "replayed": 1}
     peer.datagram(packet[:-1] + bytes([packet[-1] ^ 1]))
     peer.datagram(packet[:30])
-    assert driver.drops(DropReason.BAD_AUTH) + driver.drops(DropReason.REPLAYED) + driver.drops(DropReason.MALFORMED) == 3
+    assert (
+        driver.drops(DropReason.BAD_AUTH) + driver.drops(DropReason.REPLAYED) + driver.drops(DropReason.MALFORMED) == 3
+    )
     assert_everything_is_counted(driver)
 
 

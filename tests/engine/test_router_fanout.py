@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fan-out in slices: audio first, each track in its turn, bounded, resumable, and unharmed by whatever changes between."""
+"""Fan-out in slices: audio first, each track in its turn, bounded, resumable, unharmed by what changes between."""
 
 from __future__ import annotations
 

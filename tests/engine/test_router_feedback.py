@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Feedback: transport-cc to publishers, keyframe requests on their way from receivers to publishers, REMB, BYE."""
 
+import itertools
+
 from tests.engine.media import OpusStream, Simulcast, Vp8Stream
 from tests.engine.router_driver import VP8, Driver, Peer
 from tests.reference.transport_cc import read_feedback
@@ -32,8 +34,8 @@ def test_transport_cc_feedback_tells_each_packets_arrival() -> None:
     driver.advance(100_000)
     reported: dict[int, int] = {}
     counts = []
-    for packet in [p for d in peer.rtcp_deliveries for p in split(d.data)]:
-        feedback, count = read_feedback(packet)
+    for message in [p for d in peer.rtcp_deliveries for p in split(d.data)]:
+        feedback, count = read_feedback(message)
         counts.append(count)
         assert feedback.media == 5
         for sequence, arrival in feedback.arrivals:
@@ -124,7 +126,7 @@ def test_requests_are_spaced_and_repeated_until_a_keyframe_comes() -> None:
         room.frame()
         asked_us += [room.driver.now_us] * len(plis(room.publisher))
     assert len(asked_us) == 4
-    spaces = [b - a for a, b in zip(asked_us, asked_us[1:], strict=False)]
+    spaces = [b - a for a, b in itertools.pairwise(asked_us)]
     assert all(abs(space - KEYFRAME_SPACING_US) <= 2 * FRAME_US for space in spaces), "seen at the next frame only"
     room.frame(1)
     plis(room.publisher)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Binding a slot to another publication: make before break for video, whole frames for audio."""
 
+import itertools
+
 import pytest
 
 from sfu.engine.drops import DropReason
@@ -91,7 +93,7 @@ def test_between_codecs_the_payload_type_follows() -> None:
     assert kinds == [vp8] * 6 + [h264] * 3 + [h264] * 4 + [vp8] * 2
     assert [p.sequence - got[0].sequence for p in got] == list(range(len(got)))
     timestamps = [p.timestamp for p in got]
-    steps = {(b - a) & 0xFFFFFFFF for a, b in zip(timestamps, timestamps[1:], strict=False)}
+    steps = {(b - a) & 0xFFFFFFFF for a, b in itertools.pairwise(timestamps)}
     assert max(steps) <= 4_000, "one timeline"
     room.driver.assert_accounts_balance()
 
@@ -212,7 +214,7 @@ def test_binds_at_random_never_break_the_numbers() -> None:
     got = room.got()
     sequences = [p.sequence for p in got]
     assert len(got) > 100
-    assert all((b - a) & 0xFFFF == 1 for a, b in zip(sequences, sequences[1:], strict=False))
+    assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(sequences))
     room.driver.assert_accounts_balance()
 
 
@@ -247,7 +249,7 @@ def test_audio_goes_on_by_whole_frames_with_a_marker(jitter_us: int) -> None:
     got = sound.receiver.take_rtp()
     assert len(got) == 80
     assert [p.sequence - got[0].sequence for p in got] == list(range(80))
-    for previous, packet in zip(got, got[1:], strict=False):
+    for previous, packet in itertools.pairwise(got):
         new = packet.csrcs != previous.csrcs
         assert packet.marker == new
         assert (packet.timestamp - previous.timestamp) & 0xFFFFFFFF == AUDIO_TICKS

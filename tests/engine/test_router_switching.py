@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulcast: which layer flows, and that a switch looks like one stream to the receiver."""
 
+import itertools
+
 from sfu.engine.drops import DropReason
 from sfu.engine.events import ForwarderLayer, ForwarderStarted
 from tests.engine.media import FRAME_TICKS, Simulcast, Vp8Stream, bodies, descriptor
@@ -47,7 +49,7 @@ def assert_one_stream(packets: list[RtpPacket]) -> None:
     first = packets[0]
     assert first.sequence < 1 << 15
     frames = 0
-    for previous, packet in zip(packets, packets[1:], strict=False):
+    for previous, packet in itertools.pairwise(packets):
         assert packet.sequence == (previous.sequence + 1) & 0xFFFF
         new = packet.timestamp != previous.timestamp
         frames += new
@@ -98,7 +100,7 @@ def test_timestamps_advance_by_capture_time_across_layers() -> None:
     for number in range(20):
         call.frame(*((0,) if number == 0 else ()), *((1,) if number == 10 else ()))
     timestamps = [packet.timestamp for packet in call.got()]
-    steps = [(b - a) & 0xFFFFFFFF for a, b in zip(timestamps, timestamps[1:], strict=False)]
+    steps = [(b - a) & 0xFFFFFFFF for a, b in itertools.pairwise(timestamps)]
     assert steps[:9] == [FRAME_TICKS] * 9
     # Frame 10 comes from both layers: the keyframe's repetition of one moment follows as soon as may be.
     assert 0 < steps[10] <= 90

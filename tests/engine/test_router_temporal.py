@@ -82,7 +82,7 @@ def test_down_at_once_and_up_at_a_sync() -> None:
         got += [(descriptor(p).temporal, descriptor(p).layer_sync) for p in call.receiver.take_rtp()]
     assert got[0] == (1, True), "one step at a time"
     first = got.index((2, True))
-    assert all(temporal < 2 for temporal, _ in got[:first])
+    assert all(temporal in (0, 1) for temporal, _ in got[:first])
     assert call.driver.take_events(ForwarderLayer)[-1].temporal == 2
     call.driver.assert_accounts_balance()
 

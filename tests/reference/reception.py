@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sfu.engine.reception in plain Python, after RFC 3550 §6.4.1 and appendix A: sets of numbers, fractions, no state bits."""
+"""sfu.engine.reception in plain Python, after RFC 3550 §6.4.1 and appendix A: sets of numbers and fractions."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction

@@ -212,7 +212,11 @@ class SimulatedRoom:
             slot.checker.expect_pause()
         slot.bound = publication
         self.driver.commands.bind(
-            slot.handle, publication.track, publication.number, slot.generation, VIDEO_TYPES if slot.video else AUDIO_TYPES
+            slot.handle,
+            publication.track,
+            publication.number,
+            slot.generation,
+            VIDEO_TYPES if slot.video else AUDIO_TYPES,
         )
         self.target(slot, spatial if slot.video else 0, temporal if slot.video else 0)
 
@@ -349,9 +353,9 @@ class SimulatedRoom:
 
     def _on_arrival(self, receiver: SimulatedReceiver, arrival: Arrival) -> None:
         if is_rtcp(arrival.data):
-            for packet in rtcp.parse_rtcp(arrival.data):
-                if packet.packet_type == rtcp.SR:
-                    report = rtcp.parse_sender_report(packet)
+            for part in rtcp.parse_rtcp(arrival.data):
+                if part.packet_type == rtcp.SR:
+                    report = rtcp.parse_sender_report(part)
                     for slot in receiver.slots:
                         slot.received.on_report(report, arrival.at_us)
             return

@@ -42,6 +42,7 @@ cdef struct RateControlParameters:
     double compete_increase         # this factor per second
     uint32_t drains_max             # drains in a row until the queue is held for another flow's
     double compete_backoff          # at a loss
+    int64_t compete_test_us         # so often it is tested whether the queue is another's at all
     double compete_alone            # less than this share of what is sent passes: nobody else is there
     double compete_loss             # average losses below this are left to the back-off
 

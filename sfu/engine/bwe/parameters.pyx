@@ -39,7 +39,8 @@ cdef void rate_default(RateControlParameters *p) noexcept nogil:
     p.compete_packets = 1.0
     p.compete_increase = 1.5
     p.drains_max = 3
-    p.compete_alone = 0.93
+    p.compete_test_us = 20_000_000
+    p.compete_alone = 0.85
     p.compete_loss = 0.1
     p.compete_backoff = 0.8
 

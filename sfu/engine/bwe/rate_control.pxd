@@ -51,6 +51,7 @@ cdef struct RateControl:
     int64_t visible_queue_us    # with this queue at that time, and since then
     int64_t queue_low_us        # within these
     int64_t queue_high_us
+    int64_t competing_us        # RATE_COMPETE: since
     bint yielding               # RATE_COMPETE: a loss was answered, the queue is to fall first
     int64_t alone_since_us      # less passes than was sent
     double lagged_bps           # the rate half a second to a second ago

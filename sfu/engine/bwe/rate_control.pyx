@@ -215,6 +215,7 @@ cdef void begin_compete(RateControl *r, int64_t now_us) noexcept nogil:
     r.drains = 0
     r.severity = 0
     r.alone_since_us = now_us
+    r.competing_us = now_us
     r.lagged_bps = r.rate_bps
     r.lagging_bps = r.rate_bps
     r.lagged_us = now_us
@@ -274,6 +275,11 @@ cdef void watch_empty(RateControl *r, const RateControlParameters *p, const Rate
 
 cdef void compete(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
     cdef double elapsed = (heard.now_us - r.changed_us) / 1e6, step_bps
+    if heard.now_us - r.competing_us > p.compete_test_us:
+        # Once in a while: does a deep cut empty the queue after all?
+        r.severity = SEVERITY_MAX
+        begin_drain(r, p, heard)
+        return
     if heard.now_us - r.lagged_us > LAG_US:
         r.lagged_bps = r.lagging_bps
         r.lagging_bps = r.rate_bps
