@@ -15,7 +15,7 @@ from sfu.engine.history cimport (
     DEPENDENCY_UNKNOWN, FRAME_END, FRAME_START, PACKET_LATE, PACKET_OVERTAKEN, PACKET_PADDING, SWITCH_REACH, Packet,
     frame_newer, history_get,
 )
-from sfu.engine.packet_writer cimport write_header, write_packet
+from sfu.engine.packet_writer cimport write_filler, write_packet
 from sfu.engine.reception cimport rate_add
 from sfu.engine.rewriter cimport (
     Rewriter,
@@ -159,9 +159,10 @@ cdef int forward_video(RouterState *s, Forwarder *f, const Binding *binding, Sou
         return drops.DROP_AWAITING_KEYFRAME
     frame = rewriter_frame(&f.rewriter, packet.frame)
     if frame == NULL and f.held_generation and frame_newer(packet.frame, f.rewriter.newest_frame):
-        # The frame that the new source waits for will not be finished.
+        # The frame that the new source waits for will not be finished. It may have been called off, then this one flows on.
         release_held(s, f, now_us)
-        return drops.DROP_LATE
+        if f.source_generation != source.generation or not f.rewriter.bound:
+            return drops.DROP_LATE
     if frame == NULL:
         frame = decide_frame(s, f, binding, source, packet, now_us)
         if frame == NULL:
@@ -248,7 +249,6 @@ cdef void decide(Forwarder *f, const Source *source, const Packet *packet, const
         stream.layer = source.layer
         stream.scalable = packet.codec == CODEC_VP9 and not simulcast
         stream.new_picture = (packet.frame >> 16) != (f.rewriter.newest_frame >> 16)
-        stream.closed = not stream.new_picture and f.rewriter.last_marker
         stream.top_spatial = 0
         for i in range(MAX_LAYERS):
             if source.spatial_active[i]:
@@ -526,7 +526,6 @@ cdef void fill_hole(RouterState *s, Forwarder *f, int64_t out, int64_t now_us) n
     cdef SentPacket *entry
     cdef const SentPacket *before
     cdef uint8_t *buffer
-    cdef uint32_t at
     if f.sent == NULL or out > f.rewriter.highest_out or f.rewriter.highest_out - out >= SENT_LOG:
         return
     entry = &f.sent[out & (SENT_LOG - 1)]
@@ -542,10 +541,7 @@ cdef void fill_hole(RouterState *s, Forwarder *f, int64_t out, int64_t now_us) n
     entry.csrc = before.csrc
     entry.payload_type = before.payload_type
     entry.padding = True
-    at = write_header(f, entry, buffer, 1)
-    buffer[0] |= 0x20
-    buffer[at] = 1           # one octet of padding, which counts itself (RFC 3550 §5.1)
-    protect_and_send(s, f, buffer, at + 1, True)
+    protect_and_send(s, f, buffer, write_filler(f, entry, buffer), True)
 
 
 cdef void forwarder_nack(RouterState *s, Forwarder *f, uint16_t sequence, int64_t now_us) noexcept nogil:

@@ -16,7 +16,6 @@ cdef enum:
     HAS_ORIENTATION = 32
     FRAME_END = 128           # last packet of a spatial layer's frame; without spatial layers the RTP marker says it
     FRAME_SWITCH_UP = 256     # VP9 U bit: nothing later in higher temporal layers needs what lies before
-    FRAME_INTRA = 512         # not predicted from an earlier picture
     CLOSES_PICTURE_ID = 1024  # picture ids of dropped frames are closed up (VP8); else references count by them (VP9)
     PACKET_LATE = 2048        # came so long after its successors that nothing can begin with it
     DEPENDENCY_UNKNOWN = 4096 # its dependency descriptor is of a structure that is not here yet

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t
 from sfu.engine.codecs cimport CODEC_AV1, CODEC_H264, CODEC_VP8, CODEC_VP9
 from sfu.engine.dependencies cimport dependencies_open, dependencies_read
 from sfu.engine.history cimport (
-    CLOSES_PICTURE_ID, DEPENDENCY_UNKNOWN, FRAME_END, FRAME_INTRA, FRAME_KEY, FRAME_LAYER_SYNC, FRAME_START, FRAME_SWITCH_UP, HAS_AUDIO_LEVEL,
+    CLOSES_PICTURE_ID, DEPENDENCY_UNKNOWN, FRAME_END, FRAME_KEY, FRAME_LAYER_SYNC, FRAME_START, FRAME_SWITCH_UP, HAS_AUDIO_LEVEL,
     HAS_ORIENTATION, PACKET_PADDING, Packet, frame_name,
     history_data, history_get,
 )
@@ -118,8 +118,6 @@ cdef void inspect_vp9(Source *source, Packet *packet, const uint8_t *payload) no
         packet.flags |= FRAME_END
     if vp9.switching_up:
         packet.flags |= FRAME_SWITCH_UP
-    if not vp9.inter_picture_predicted:
-        packet.flags |= FRAME_INTRA
     if vp9.keyframe:
         top = vp9.structure.spatial_layers - 1 if vp9.has_structure else 0
         for i in range(min(vp9.structure.spatial_layers, <int>MAX_LAYERS)):

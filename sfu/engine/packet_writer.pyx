@@ -114,24 +114,38 @@ cdef void add_transport_sequence(Forwarder *f, ExtensionWriter *writer) noexcept
     extensions_add(writer, f.extension_ids[<int>EXT_TRANSPORT_CC], number, 2)
 
 
-cdef uint32_t write_padding(Forwarder *f, uint8_t *out) noexcept nogil:
-    """A packet of padding alone on the retransmission SSRC, as browsers send them for probing (RFC 3550 §5.1)."""
+cdef uint32_t write_plain_extensions(Forwarder *f, uint8_t *packet, uint8_t *out) noexcept nogil:
+    """Those that say nothing of a payload; returns their size."""
     cdef ExtensionWriter writer
-    cdef uint32_t at = RTP_FIXED_HEADER_SIZE
     cdef uint32_t size
-    out[0] = 0xA0
-    out[1] = f.binding.payloads[0].outgoing_rtx
-    write_u16(out + 2, f.rtx_sequence)
-    write_u32(out + 4, f.rewriter.last_out_timestamp)
-    write_u32(out + 8, f.rtx_ssrc)
-    extensions_begin(&writer, out + at, out + at + MAX_EXTENSIONS, False)
+    extensions_begin(&writer, out, out + MAX_EXTENSIONS, False)
     if f.extension_ids[<int>EXT_MID]:
         extensions_add(&writer, f.extension_ids[<int>EXT_MID], f.mid, f.mid_size)
     add_transport_sequence(f, &writer)
     size = extensions_finish(&writer)
     if size:
-        out[0] |= 0x10
-        at += size
+        packet[0] |= 0x10
+    return size
+
+
+cdef uint32_t write_filler(Forwarder *f, const SentPacket *entry, uint8_t *out) noexcept nogil:
+    """The smallest packet without payload: one octet of padding, which counts itself (RFC 3550 §5.1)."""
+    cdef uint32_t at = write_header(f, entry, out, 1)
+    at += write_plain_extensions(f, out, out + at)
+    out[0] |= 0x20
+    out[at] = 1
+    return at + 1
+
+
+cdef uint32_t write_padding(Forwarder *f, uint8_t *out) noexcept nogil:
+    """A packet of padding alone on the retransmission SSRC, as browsers send them for probing (RFC 3550 §5.1)."""
+    cdef uint32_t at = RTP_FIXED_HEADER_SIZE
+    out[0] = 0xA0
+    out[1] = f.binding.payloads[0].outgoing_rtx
+    write_u16(out + 2, f.rtx_sequence)
+    write_u32(out + 4, f.rewriter.last_out_timestamp)
+    write_u32(out + 8, f.rtx_ssrc)
+    at += write_plain_extensions(f, out, out + at)
     memset(out + at, 0, PADDING)
     out[at + PADDING - 1] = PADDING
     return at + PADDING

@@ -35,7 +35,6 @@ cdef struct Stream:                   # what the selector must know of the packe
     bint scalable                     # spatial layers lie in this one stream: packet.spatial counts, not `layer`
     int top_spatial                   # highest spatial layer it currently sends
     bint new_picture                  # the frame belongs to another picture than the one before
-    bint closed                       # that picture's last packet was sent as such: nothing may be added to it
 
 cdef struct Decision:
     Verdict verdict

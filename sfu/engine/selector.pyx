@@ -5,7 +5,7 @@ Sources: RFC 7741 §4.2 (VP8 temporal layers), RFC 9628 §4.2 (VP9), AV1 RTP spe
 targets, chains), docs/layer-selection.md.
 """
 from libc.stdint cimport int8_t, int16_t, uint16_t, uint32_t, uint64_t
-from sfu.engine.history cimport FRAME_INTRA, FRAME_KEY, FRAME_LAYER_SYNC, FRAME_SWITCH_UP, Packet
+from sfu.engine.history cimport FRAME_KEY, FRAME_LAYER_SYNC, FRAME_SWITCH_UP, Packet
 from sfu.wire.dependency_descriptor cimport DependencyStructure, FrameDependency, dd_present
 
 cdef enum:
@@ -83,9 +83,6 @@ cdef void select_scalable(const Selection *s, const Packet *packet, const Stream
             temporal = s.target_temporal
         elif packet.temporal > temporal and s.switch_up:
             temporal = packet.temporal if packet.temporal < s.target_temporal else s.target_temporal
-    if (packet.spatial == spatial + 1 and packet.spatial <= s.target_spatial and packet.flags & FRAME_INTRA
-            and not stream.closed):
-        spatial = packet.spatial
     decision.spatial = <int8_t>spatial
     decision.temporal = <int8_t>temporal
     decision.want_keyframe = top > spatial

@@ -50,6 +50,7 @@ cdef enum:
     RECEIVE_BATCH = 64
     RUN_BUDGET = 64            # (packet, receiver) pairs between two looks at the clock
     SLICE_US = 500             # a slice's time under the lock; with 64 datagrams and 512 egress packets its bounds
+    LAST_SLICES = 100          # at the end: enough to say goodbye to all peers
     SNAPSHOT_US = 200_000
     LONGEST_SLEEP_US = 1_000_000
 
@@ -91,11 +92,23 @@ cdef void run(WorkerState *w) noexcept nogil:
         w.busy_us += monotonic_us() - now_us
         if received <= 0 and (not busy or w.router.egress.count > w.router.egress.done):
             rest(w)
-    # What the last commands had to say, goodbyes above all.
-    handover_worker_lock(&w.lock)
-    ready = w.router.egress.count
-    handover_worker_unlock(&w.lock)
-    send(w, ready)
+    finish(w)
+
+
+cdef void finish(WorkerState *w) noexcept nogil:
+    """What the last commands had to say, goodbyes above all."""
+    cdef bint busy
+    cdef uint32_t ready
+    cdef int i
+    for i in range(LAST_SLICES):
+        handover_worker_lock(&w.lock)
+        forget_sent(w)
+        busy = work(w, 0, monotonic_us())
+        ready = w.router.egress.count
+        handover_worker_unlock(&w.lock)
+        send(w, ready)
+        if not busy:
+            break
 
 
 cdef bint work(WorkerState *w, int received, int64_t now_us) noexcept nogil:
@@ -147,11 +160,11 @@ cdef void rest(WorkerState *w) noexcept nogil:
     cdef uint64_t ignored
     cdef int64_t wait_us
     fds[0].fd = w.udp.fd
-    fds[0].events = POLLIN | (POLLOUT if w.router.egress.count > w.router.egress.done else 0)
     fds[1].fd = w.wake_fd
     fds[1].events = POLLIN
     pysfu_store(&w.sleeping, 1)
     wait_us = time_to_next(w)
+    fds[0].events = POLLIN | (POLLOUT if w.router.egress.count > w.router.egress.done else 0)
     timeout.tv_sec = wait_us // 1_000_000
     timeout.tv_nsec = (wait_us % 1_000_000) * 1000
     if ppoll(fds, 2, &timeout, NULL) > 0 and fds[1].revents:

@@ -58,9 +58,9 @@ AMPLE_HOLD_US: Final = 2_000_000
 # Between upgrades of one source: each of them may cost a keyframe. For a shared screen it bounds the steps.
 UPGRADE_INTERVAL_US: Final = 1_000_000
 
-# A probe for the next step asks for so much of what would then be sent (LiveKit: 120 %) ...
+# A probe asks for so much of what would then be sent (LiveKit: 120 %): of the next step at the least, and of all that
+# is wished for up to this multiple of the budget. A probe for more costs little more, and saves the next one.
 PROBE_PERCENT: Final = 120
-# ... and for at most this multiple of the budget: what lies beyond is found by the next probe (goog_cc doubles too).
 PROBE_FACTOR: Final = 2
 
 
@@ -133,7 +133,7 @@ def allocate(sources: Sources, receivers: Receivers, before: Course, now_us: int
         np.where(up, now_us, before.upgraded_us),
     )
     wanted_bps = receivers.audio_bps + _spent(sources.costs, receivers.caps)
-    return Allocation(course, wanted_bps, _probes(sources, receivers, level))
+    return Allocation(course, wanted_bps, _probes(sources, receivers, level, wanted_bps))
 
 
 def _thrice(sources: Sources, receivers: Receivers) -> tuple[Int8, Int8, Int8]:
@@ -230,8 +230,8 @@ def _spent(costs: Int64, levels: Int8) -> Int64:
     return np.asarray(spent.sum(axis=1), np.int64)
 
 
-def _probes(sources: Sources, receivers: Receivers, level: Int8) -> Int64:
-    """For the first source by priority that wants more: its next step on top of all that is sent."""
+def _probes(sources: Sources, receivers: Receivers, level: Int8, wanted_bps: Int64) -> Int64:
+    """For the first source by priority that wants more: its next step on top of all that is sent, or more."""
     budget_bps = receivers.budget_bps
     probe_bps = np.zeros_like(budget_bps)
     missing = level < receivers.caps
@@ -244,7 +244,6 @@ def _probes(sources: Sources, receivers: Receivers, level: Int8) -> Int64:
     sent = receivers.audio_bps[who] + _spent(sources.costs, level[who])
     needed = sent - paid + sources.costs[first, present + 1]
     lacks = needed * (100 + HEADROOM_PERCENT) // 100 > budget_bps[who]
-    goal = np.minimum(needed * PROBE_PERCENT // 100, budget_bps[who] * PROBE_FACTOR)
-    # A budget of nothing is no base to probe from: the estimator itself has to find its feet.
-    probe_bps[who] = np.where(lacks & (goal > budget_bps[who]), goal, 0)
+    more = np.minimum(wanted_bps[who] * PROBE_PERCENT // 100, budget_bps[who] * PROBE_FACTOR)
+    probe_bps[who] = np.where(lacks, np.maximum(needed * PROBE_PERCENT // 100, more), 0)
     return probe_bps

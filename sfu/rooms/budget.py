@@ -10,7 +10,7 @@ from typing import Final
 from sfu.rooms.allocation import NORMAL, UNLIMITED
 
 # An upgrade counts on what the estimate has been for so long: a rate control's swing is longer, a single high is not.
-STEADY_US: Final = 2_000_000
+STEADY_US: Final = 1_000_000
 
 # Of an estimate, at most so much is kept for retransmissions; beyond that it is the estimate that is wrong.
 MAX_RESERVE: Final = 0.15
@@ -18,8 +18,10 @@ MAX_RESERVE: Final = 0.15
 # A fall by so much does not wait for the next tick.
 SUDDEN_FALL: Final = 0.95
 
-# goog_cc probes an idle link that often as well.
+# goog_cc probes an idle link that often as well; and at once again, when a probe has found more (here: so much).
 PROBE_INTERVAL_US: Final = 5_000_000
+PROBE_AGAIN_US: Final = 1_000_000
+FRUITFUL: Final = 1.05
 
 # Telling the estimator of each kilobit more would be for nothing.
 WANTED_CHANGE: Final = 0.05
@@ -37,6 +39,7 @@ class Budget:
     _spent_on_bps: int = 0
     _wanted_bps: int | None = None
     _probed_us: int | None = None
+    _probed_at_bps: int = 0
 
     def take(self, rate_bps: int, congestion: int, now_us: int) -> bool:
         """True: it should be acted upon at once."""
@@ -65,7 +68,9 @@ class Budget:
         return True
 
     def may_probe(self, now_us: int) -> bool:
-        if self._probed_us is not None and now_us - self._probed_us < PROBE_INTERVAL_US:
+        estimate_bps = self.estimate_bps or 0
+        interval_us = PROBE_AGAIN_US if estimate_bps > FRUITFUL * self._probed_at_bps else PROBE_INTERVAL_US
+        if self._probed_us is not None and now_us - self._probed_us < interval_us:
             return False
-        self._probed_us = now_us
+        self._probed_us, self._probed_at_bps = now_us, estimate_bps
         return True

@@ -3,7 +3,8 @@
 /** The page: a form, and the call behind it. What a query parameter may say is in `readParameters`. */
 
 import { Call } from "./call.js";
-import { capture } from "./devices.js";
+import { icon } from "./icons.js";
+import { Lobby } from "./lobby.js";
 
 /**
  * `/?room=R&name=N&autojoin=1` joins at once. For tests and demonstrations: codec, svc, width, height, fps, layers, simulcast=0,
@@ -42,46 +43,64 @@ const lobby = /** @type {HTMLElement} */ (document.getElementById("lobby"));
 const form = /** @type {HTMLFormElement} */ (document.getElementById("join-form"));
 const view = /** @type {HTMLElement} */ (document.getElementById("call"));
 
-/** @param {string} name @returns {HTMLInputElement} */
-function field(name) {
-  return /** @type {HTMLInputElement} */ (form.elements.namedItem(name));
-}
+const chooser = new Lobby(form, parameters.capture);
 
-/** @param {string} text @param {{label: string, act: () => void}} [action] default: a button that puts it away */
+/** @param {string} text @param {{label: string, act: () => void}} [action] a way on; it can be put away without, too */
 function notify(text, action) {
   const notice = document.createElement("div");
   const words = document.createElement("p");
-  const button = document.createElement("button");
   notice.className = "notice";
   words.textContent = text;
-  button.type = "button";
-  button.textContent = action?.label ?? "OK";
-  button.addEventListener("click", () => {
-    notice.remove();
-    action?.act();
-  });
-  notice.append(words, button);
+  notice.append(words);
+  const addButton = (/** @type {string} */ label, act = () => {}) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(label);
+    button.addEventListener("click", () => {
+      notice.remove();
+      act();
+    });
+    notice.append(button);
+    return button;
+  };
+  if (action) addButton(action.label, action.act);
+  const close = addButton("");
+  close.className = "close";
+  close.setAttribute("aria-label", "Put away");
+  close.append(icon("close"));
   document.getElementById("notices")?.append(notice);
+}
+
+/**
+ * The address may bring a token. Otherwise a development server gives one out, at each join and return; one that does not
+ * will say itself whether it needs any.
+ *
+ * @type {import("./client.js").TokenSource}
+ */
+async function tokenFor({ room, name, identity }) {
+  if (parameters.token) return parameters.token;
+  const answer = await fetch(`token?${new URLSearchParams({ room, name, ...(identity ? { identity } : {}) })}`);
+  return answer.ok ? (await answer.json()).token : undefined;
 }
 
 async function join() {
   const submit = /** @type {HTMLButtonElement} */ (form.querySelector("button[type=submit]"));
   submit.disabled = true;
-  const room = field("room").value.trim();
-  const name = field("name").value.trim();
-  const wish = { ...parameters.capture, audio: field("audio").checked, video: field("video").checked };
-  const { tracks, problems } = await capture(wish);
-  problems.forEach((problem) => notify(problem));
+  const room = chooser.field("room").value.trim();
+  const name = chooser.field("name").value.trim();
+  const { wish } = chooser;
+  const { tracks, problems } = await chooser.take();
   try {
-    await Call.start({
+    const call = await Call.start({
       view,
       notify,
       onEnd: showLobby,
       capture: wish,
       statistics: parameters.statistics,
       adapt: parameters.adapt,
-      connect: { room, name, identity: parameters.identity, token: parameters.token, stream: tracks, publish: parameters.publish },
+      connect: { room, name, identity: parameters.identity, token: tokenFor, stream: tracks, publish: parameters.publish },
     });
+    call.explain(problems);
     lobby.hidden = true;
     view.hidden = false;
     document.title = `${room} · pysfu`;
@@ -113,13 +132,11 @@ function wordsOf(error) {
   return [message ?? String(error), advice].filter(Boolean).join(" ");
 }
 
-field("room").value = parameters.room;
-field("name").value = parameters.name;
-field("audio").checked = parameters.capture.audio;
-field("video").checked = parameters.capture.video;
+chooser.field("room").value = parameters.room;
+chooser.field("name").value = parameters.name;
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   void join();
 });
 if (parameters.autojoin && parameters.room && parameters.name) void join();
-else (parameters.room ? field("name") : field("room")).focus();
+else chooser.field(parameters.room ? "name" : "room").focus();

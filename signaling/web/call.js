@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { connect } from "./client.js";
-import { capture } from "./devices.js";
+import { connect, mayPublish } from "./client.js";
+import { capture, fillChoices } from "./devices.js";
 import { icon } from "./icons.js";
 import { StatisticsReader } from "./statistics.js";
 import { Grid, Tile } from "./tiles.js";
@@ -15,6 +15,12 @@ import { Viewport, layerFor } from "./viewport.js";
 
 const FIGURES_EVERY_MS = 1_000;
 const OWN_TILE = "own";
+const OWN_DEVICES = /** @type {const} */ ([["microphone", "audio", "Microphone"], ["camera", "video", "Camera"]]);
+/** Why a call has ended, where the server's own word would be too short. */
+const END_WORDS = /** @type {Record<string, string | undefined>} */ ({
+  removed: "A moderator has removed you from the call.",
+  replaced: "You have joined this room from another window or device, so this one has left.",
+});
 
 /**
  * @typedef {object} CallOptions
@@ -42,6 +48,8 @@ export class Call {
   #viewport = new Viewport((key) => this.#askForView(key));
   /** What was last asked for each publication. @type {Map<string, string>} */
   #asked = new Map();
+  /** Ids of the devices that were chosen. @type {{camera?: string, microphone?: string}} */
+  #chosen;
   /** Takes this call's listeners off the page's buttons. */
   #end = new AbortController();
 
@@ -49,6 +57,7 @@ export class Call {
   constructor(room, options) {
     this.#room = room;
     this.#options = options;
+    this.#chosen = { camera: options.capture.camera, microphone: options.capture.microphone };
     this.#grid = new Grid(this.#part("grid"));
     Object.assign(globalThis, { room });
     this.#listen();
@@ -64,6 +73,16 @@ export class Call {
     return started;
   }
 
+  /** Words for devices that cannot be had, and a way on. @param {import("./devices.js").Problem[]} problems */
+  explain(problems) {
+    for (const { devices, words } of problems) {
+      const again = async () => {
+        for (const device of devices) if (!this.#own(kindOf(device))) await this.#toggle(kindOf(device));
+      };
+      this.#options.notify(words, devices.length > 0 ? { label: "Try again", act: () => void again() } : undefined);
+    }
+  }
+
   #listen() {
     const room = this.#room;
     room.on("slot", (slot) => this.#addSlot(slot));
@@ -71,6 +90,7 @@ export class Call {
     room.on("attached", ({ publication }) => this.#refresh(publication.participant));
     room.on("detached", ({ publication }) => this.#refresh(publication.participant));
     room.on("participantJoined", (participant) => this.#addParticipant(participant));
+    room.on("participantUpdated", (participant) => this.#rename(participant));
     room.on("participantLeft", ({ participant }) => this.#removeParticipant(participant));
     room.on("published", (publication) => this.#refresh(publication.participant));
     room.on("unpublished", (publication) => this.#onUnpublished(publication));
@@ -79,7 +99,9 @@ export class Call {
     room.on("quality", ({ participantId, score }) => this.#tileOf(participantId)?.setQuality(score));
     room.on("speakers", (ids) => this.#showSpeakers(ids));
     room.on("error", (error) => this.#options.notify([error.message, error.advice].filter(Boolean).join(" ")));
-    room.on("closing", ({ reason }) => this.#options.notify(`The server ends this connection: ${reason}.`));
+    room.on("permissionsChanged", ({ before, now }) => this.#onPermissions(before, now));
+    room.on("withdrawn", (local) => this.#onWithdrawn(local));
+    room.on("mutedByAdmin", (local) => this.#onMutedByAdmin(local));
     room.on("reconnecting", () => this.#showConnection("Connection lost. Coming back …"));
     room.on("reconnected", () => this.#showConnection(null));
     room.on("closed", ({ reason, error }) => this.#onClosed(reason, error));
@@ -90,6 +112,12 @@ export class Call {
     this.#addOwnTile();
     this.#button("microphone", () => this.#toggle("audio"));
     this.#button("camera", () => this.#toggle("video"));
+    this.#button("devices", () => this.#showDevices(this.#part("device-panel").hidden));
+    for (const device of /** @type {const} */ (["camera", "microphone"])) {
+      this.#chooser(device).addEventListener("change", () => void this.#switchDevice(device), { signal: this.#end.signal });
+    }
+    const devicesChanged = () => void (this.#part("device-panel").hidden || this.#fillDevices());
+    navigator.mediaDevices?.addEventListener?.("devicechange", devicesChanged, { signal: this.#end.signal });
     this.#button("statistics", () => this.#showFigures(this.#figuresTimer === undefined));
     this.#button("leave", () => this.#room.leave());
     this.#room.localPublications.forEach((local) => this.#watchDevice(local));
@@ -145,6 +173,14 @@ export class Call {
   }
 
   /** @param {Participant} participant */
+  #rename(participant) {
+    this.#grid.get(participant.id)?.setName(participant.name);
+    for (const { id, source } of participant.publications.values()) {
+      if (source === "screen_share") this.#grid.get(id)?.setName(screenName(participant));
+    }
+  }
+
+  /** @param {Participant} participant */
   #removeParticipant(participant) {
     this.#removeTile(participant.id);
     this.#showHeadcount();
@@ -184,7 +220,7 @@ export class Call {
 
   /** @param {Publication} screen */
   #addScreen(screen) {
-    const tile = new Tile(screen.id, `${screen.participant.name}’s screen`);
+    const tile = new Tile(screen.id, screenName(screen.participant));
     tile.element.classList.add("screen");
     this.#grid.add(screen.id, tile);
     return tile;
@@ -274,37 +310,122 @@ export class Call {
     const local = this.#own(kind);
     if (local) await this.#attempt(this.#room.mute(local, !local.muted));
     else await this.#publishDevice(kind);
-    this.#showOwnPicture();
-    this.#showButtons();
+    this.#showOwn();
   }
 
   /** @param {"audio" | "video"} kind */
   async #publishDevice(kind) {
-    const { tracks, problems } = await capture({ ...this.#options.capture, audio: kind === "audio", video: kind === "video" });
-    problems.forEach((problem) => this.#options.notify(problem));
+    const tracks = await this.#capture(kind);
     if (tracks.length === 0) return;
     const added = await this.#attempt(this.#room.publish(tracks, this.#options.connect.publish));
+    if (!added) tracks.forEach((track) => track.stop());
     added?.forEach((local) => this.#watchDevice(local));
+  }
+
+  /** @param {"audio" | "video"} kind @returns {Promise<MediaStreamTrack[]>} none if it cannot be had, which is said */
+  async #capture(kind) {
+    const wish = { ...this.#options.capture, ...this.#chosen, audio: kind === "audio", video: kind === "video" };
+    const { tracks, problems } = await capture(wish);
+    this.explain(problems);
+    if (this.#room.state !== "closed") return tracks;
+    tracks.forEach((track) => track.stop());
+    return [];
   }
 
   /** @param {LocalPublication} local */
   #watchDevice(local) {
-    local.track.addEventListener("ended", async () => {
-      const what = local.kind === "audio" ? "microphone" : "camera";
-      this.#options.notify(`Your ${what} was unplugged or taken away. Press its button to try again.`);
+    const { track } = local;
+    track.addEventListener("ended", async () => {
+      if (local.track !== track) return;
+      const device = deviceOf(local.kind);
+      this.#chosen[device] = undefined;
+      this.explain([{ devices: [device], words: `Your ${device} was unplugged or taken away. Plug it in or choose another, then try again.` }]);
       await this.#attempt(this.#room.unpublish(local));
-      this.#showOwnPicture();
-      this.#showButtons();
+      this.#showOwn();
     });
+  }
+
+  #showOwn() {
+    this.#showOwnPicture();
+    this.#showButtons();
+  }
+
+  /** @param {LocalPublication} local */
+  #onWithdrawn(local) {
+    local.track.stop();
+    this.#options.notify(`You may not use your ${deviceOf(local.kind)} in this room: it has been turned off.`);
+    this.#showOwn();
+  }
+
+  /** @param {LocalPublication} local */
+  #onMutedByAdmin(local) {
+    const device = deviceOf(local.kind);
+    this.#options.notify(`A moderator has turned your ${device} off. You can turn it on again by its button.`);
+    this.#showOwn();
+  }
+
+  /** What is taken away of what we send is told by `withdrawn`. @param {import("./client.js").Permissions} before @param {import("./client.js").Permissions} now */
+  #onPermissions(before, now) {
+    for (const [device, kind] of OWN_DEVICES) {
+      if (mayPublish(before, device) || !mayPublish(now, device) || this.#own(kind)) continue;
+      const turnOn = () => void (this.#own(kind) ?? this.#toggle(kind));
+      this.#options.notify(`You may use your ${device} now.`, { label: "Turn it on", act: turnOn });
+    }
+    if (before.can_subscribe && !now.can_subscribe) this.#options.notify("You may not see and hear the others for now.");
+    this.#showOwn();
+  }
+
+  // --- choosing devices
+
+  /** @param {boolean} shown */
+  #showDevices(shown) {
+    this.#part("device-panel").hidden = !shown;
+    if (shown) void this.#fillDevices();
+    this.#showButtons();
+  }
+
+  async #fillDevices() {
+    const selects = { camera: this.#chooser("camera"), microphone: this.#chooser("microphone") };
+    await fillChoices(selects);
+    for (const [device, kind] of OWN_DEVICES) {
+      const used = this.#own(kind)?.track.getSettings().deviceId;
+      if (used) selects[device].value = used;
+      selects[device].disabled = !this.#room.mayPublish(device);
+    }
+  }
+
+  /** The old one is let go first: phones open one camera at a time. @param {import("./devices.js").Device} device */
+  async #switchDevice(device) {
+    const kind = kindOf(device);
+    this.#chosen[device] = this.#chooser(device).value || undefined;
+    const local = this.#own(kind);
+    if (!local) return;
+    local.track.stop();
+    const [track] = await this.#capture(kind);
+    if (!track) await this.#attempt(this.#room.unpublish(local));
+    else if (!this.#room.localPublications.includes(local)) track.stop(); // withdrawn meanwhile
+    else {
+      await this.#attempt(this.#room.replaceTrack(local, track));
+      this.#watchDevice(local);
+    }
+    this.#showOwn();
+  }
+
+  /** @param {import("./devices.js").Device} device */
+  #chooser(device) {
+    return /** @type {HTMLSelectElement} */ (this.#part(`choose-${device}`));
   }
 
   // --- buttons and words
 
   #showButtons() {
-    for (const [id, kind, words] of /** @type {const} */ ([["microphone", "audio", "Microphone"], ["camera", "video", "Camera"]])) {
+    for (const [id, kind, words] of OWN_DEVICES) {
       const off = this.#own(kind)?.muted !== false;
-      this.#label(id, off ? `${id}Off` : id, `${words} ${off ? "off" : "on"}`, off);
+      const allowed = this.#room.permissions === null || this.#room.mayPublish(id);
+      this.#label(id, off ? `${id}Off` : id, allowed ? `${words} ${off ? "off" : "on"}` : `${words} not allowed`, off);
+      /** @type {HTMLButtonElement} */ (this.#part(id)).disabled = !allowed;
     }
+    this.#label("devices", "devices", "Devices", !this.#part("device-panel").hidden);
     this.#label("statistics", "statistics", "Statistics", this.#figuresTimer !== undefined);
     this.#label("leave", "leave", "Leave", null);
   }
@@ -360,7 +481,9 @@ export class Call {
     this.#grid.clear();
     this.#showConnection(null);
     if (reason === "not joined") return;
-    if (reason !== "left") this.#options.notify([`The call has ended: ${reason}.`, error?.message, error?.advice].filter(Boolean).join(" "));
+    this.#part("device-panel").hidden = true;
+    const words = END_WORDS[reason] ?? (error ? "The call has ended." : `The call has ended: ${reason}.`);
+    if (reason !== "left") this.#options.notify([words, error?.message, error?.advice].filter(Boolean).join(" "));
     this.#options.onEnd();
   }
 
@@ -390,6 +513,21 @@ export class Call {
   }
 }
 
+/** @param {import("./devices.js").Device} device */
+function kindOf(device) {
+  return device === "microphone" ? "audio" : "video";
+}
+
+/** @param {"audio" | "video"} kind @returns {import("./devices.js").Device} */
+function deviceOf(kind) {
+  return kind === "audio" ? "microphone" : "camera";
+}
+
+/** @param {Participant} participant */
+function screenName({ name }) {
+  return `${name}’s screen`;
+}
+
 /**
  * @param {Publication} publication
  * @param {import("./statistics.js").InboundStatistics | undefined} figures
@@ -408,6 +546,7 @@ function receivedLines(publication, figures) {
 
 /** @param {import("./statistics.js").OutboundStatistics} figures */
 function sentLine({ rid, width, height, fps, bitrate_bps, codec }) {
+  if (fps === 0 && bitrate_bps === 0) return `${rid || "–"}  not sent: nobody needs it`;
   return `${rid || "–"}  ${width}×${height}  ${fps.toFixed(0)} fps  ${rate(bitrate_bps)}  ${codec}`;
 }
 

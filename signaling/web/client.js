@@ -30,11 +30,24 @@ const RECONNECT_JITTER = 0.3;
 /** @typedef {import("./signal.js").Message} Message */
 
 /**
+ * Asked for a token at each join, and at each return: tokens expire. `identity` is undefined until it is known.
+ *
+ * @typedef {(who: {room: string, name: string, identity: string | undefined}) => Promise<string | undefined>} TokenSource
+ *
+ * @typedef {object} Permissions  what the server allows us
+ * @property {boolean} can_publish
+ * @property {import("./media.js").Source[] | null} can_publish_sources  of `can_publish`, only these; null: all
+ * @property {boolean} can_subscribe
+ * @property {boolean} can_publish_data
+ * @property {boolean} can_update_metadata
+ * @property {boolean} hidden
+ * @property {boolean} room_admin
+ *
  * @typedef {object} ConnectOptions
  * @property {string} room
  * @property {string} name        shown to the others
  * @property {string} [identity]  who this is, where the token does not say it; default: somebody new
- * @property {string} [token]
+ * @property {string | TokenSource} [token]
  * @property {MediaStream | MediaStreamTrack[]} [stream]  published with the first offer: earlier than by `publish` afterwards
  * @property {PublishOptions} [publish]  how
  *
@@ -50,6 +63,9 @@ const RECONNECT_JITTER = 0.3;
  * @property {{publication: Publication, reason: "bandwidth" | "overload" | null}} paused  the server forwards nothing of it; null: it does again
  * @property {{participantId: string, score: number}} quality  of a connection, 1 (bad) to 5; may be ours
  * @property {string[]} speakers      ids of the participants that speak, the loudest first; ours may be among them
+ * @property {{before: Permissions, now: Permissions}} permissionsChanged  of ours
+ * @property {LocalPublication} withdrawn   ours, by the server: it may not be published. Its track is the listener's to stop
+ * @property {LocalPublication} mutedByAdmin  ours; `mute` unmutes it
  * @property {SfuError} error
  * @property {{reason: string, retryAfterMs: number | null}} closing  the server is about to end this
  * @property {{attempt: number, inMs: number, reason: string}} reconnecting
@@ -77,7 +93,8 @@ export class Room extends Emitter {
   });
   /** @type {string | null} */
   #participantId = null;
-  #canPublish = false;
+  /** @type {Permissions | null} */
+  #permissions = null;
   /** @type {number | null} */
   #retryAfterMs = null;
   #onPageHide = () => void this.leave();
@@ -87,7 +104,7 @@ export class Room extends Emitter {
     super();
     this.#url = websocketUrl(url);
     this.#options = options;
-    this.#identity = options.identity ?? (options.token ? undefined : randomIdentity());
+    this.#identity = options.identity;
   }
 
   /**
@@ -125,8 +142,14 @@ export class Room extends Emitter {
     return this.#participantId;
   }
 
-  get canPublish() {
-    return this.#canPublish;
+  /** Null before the join. */
+  get permissions() {
+    return this.#permissions;
+  }
+
+  /** @param {import("./media.js").Source} source */
+  mayPublish(source) {
+    return mayPublish(this.#permissions, source);
   }
 
   /** The others, by id. */
@@ -187,6 +210,11 @@ export class Room extends Emitter {
     local.track.enabled = !muted;
     await this.#session?.media.replaceTrack(local);
     if (local.id) await this.#live?.signal.request("mute", { publication: local.id, muted });
+  }
+
+  /** Tells the others something about us. @param {{name?: string, metadata?: string, attributes?: Record<string, string>}} change */
+  async update(change) {
+    await this.#live?.signal.request("update", change);
   }
 
   /** @param {LocalPublication} local @param {MediaStreamTrack} track another camera or microphone, say */
@@ -283,10 +311,7 @@ export class Room extends Emitter {
   // --- joining, and coming back
 
   async #enter() {
-    const { room, name, token } = this.#options;
-    const identity = this.#identity;
-    const who = { room, name, ...(identity ? { identity } : {}), ...(token ? { token } : {}) };
-    const session = await Session.join(this.#url, who, {
+    const session = await Session.join(this.#url, await this.#who(), {
       onSlot: (slot) => this.emit("slot", slot),
       onSlotChange: (slot, previous) => this.#onSlotChange(slot, previous),
       onState: (media) => this.#onMediaState(session, media),
@@ -308,20 +333,31 @@ export class Room extends Emitter {
     this.#grow();
   }
 
+  /** Who wants to join: a token says it itself, unless the caller knows better. */
+  async #who() {
+    const { room, name, identity, token: source } = this.#options;
+    const token = typeof source === "function" ? await source({ room, name, identity: this.#identity }) : source;
+    if (token) return { room, name, token, ...(identity ? { identity } : {}) };
+    this.#identity ??= randomIdentity();
+    return { room, name, identity: this.#identity };
+  }
+
   /** @param {Session} session */
   async #start(session) {
     const { signal, joined } = session;
     signal.on("message", (message) => this.#onMessage(session, message));
     signal.on("closed", ({ reason }) => this.#onLost(session, reason || "the connection was lost"));
     this.#participantId = joined.participant;
-    this.#canPublish = joined.permissions.can_publish;
+    this.#identity = joined.identity;
+    this.#permissions = joined.permissions;
+    for (const local of this.#local) if (!this.mayPublish(local.source)) this.#withdraw(local);
     this.#roster.replace(joined.participants);
     await this.#fill(session);
   }
 
   /** What we publish, and slots for what the others do. @param {Session} session with an empty connection */
   async #fill(session) {
-    if (this.#canPublish) for (const local of this.#local) session.media.add(local);
+    for (const local of this.#local) session.media.add(local);
     session.media.reserve(this.#roster.pictures);
     await session.negotiate();
   }
@@ -391,6 +427,12 @@ export class Room extends Emitter {
     await this.#session?.media.remove(local);
   }
 
+  /** What the server does not let us publish. @param {LocalPublication} local */
+  #withdraw(local) {
+    this.#drop(local).catch(() => {}); // the connection is closed, or about to be
+    this.emit("withdrawn", local);
+  }
+
   /** @param {Session} session @param {MediaConnection} media */
   #onMediaState(session, media) {
     if (media === session.media && media.state === "failed" && session === this.#live) void this.replaceConnection();
@@ -421,14 +463,20 @@ export class Room extends Emitter {
       case "participant_left":
         this.#roster.leave(message.participant, message.reason);
         break;
+      case "participant_updated":
+        this.#roster.updateParticipant(message.participant);
+        break;
       case "published":
         this.#roster.publish(message.participant, message.publication);
         break;
       case "unpublished":
-        this.#roster.unpublish(message.publication);
+        this.#onUnpublished(message);
         break;
       case "publication_updated":
-        this.#roster.update(message.publication.id, message.publication);
+        this.#onPublicationUpdated(session, message);
+        break;
+      case "permissions_changed":
+        this.#onPermissions(message);
         break;
       case "slot":
         this.#onSlot(session, message);
@@ -456,6 +504,42 @@ export class Room extends Emitter {
         break;
       default: // newer servers may say more
     }
+  }
+
+  /** @param {Message} message */
+  #onUnpublished({ participant, publication }) {
+    if (participant !== this.#participantId) {
+      this.#roster.unpublish(publication);
+      return;
+    }
+    const local = this.#ownById(publication);
+    if (local) this.#withdraw(local);
+  }
+
+  /** @param {Session} session @param {Message} message */
+  #onPublicationUpdated(session, { participant, publication }) {
+    if (participant !== this.#participantId) {
+      this.#roster.update(publication.id, publication);
+      return;
+    }
+    const local = this.#ownById(publication.id);
+    if (!local || local.muted || !publication.muted) return;
+    local.muted = true;
+    local.track.enabled = false;
+    void session.media.replaceTrack(local);
+    this.emit("mutedByAdmin", local);
+  }
+
+  /** @param {Message} message */
+  #onPermissions({ permissions }) {
+    const before = this.#permissions ?? permissions;
+    this.#permissions = permissions;
+    this.emit("permissionsChanged", { before, now: permissions });
+  }
+
+  /** @param {string} id */
+  #ownById(id) {
+    return this.localPublications.find((local) => local.id === id);
   }
 
   /** @param {Session} session @param {Message} message */
@@ -488,7 +572,7 @@ export class Room extends Emitter {
 
   /** @param {Session} session @param {Message} message */
   #onPublishLayers(session, message) {
-    const local = this.localPublications.find((one) => one.id === message.publication);
+    const local = this.#ownById(message.publication);
     if (local) session.media.setActive(local, message.layers);
   }
 
@@ -542,6 +626,11 @@ export class Room extends Emitter {
 }
 
 export const connect = Room.connect;
+
+/** @param {Permissions | null} permissions @param {import("./media.js").Source} source @returns {boolean} */
+export function mayPublish(permissions, source) {
+  return permissions !== null && permissions.can_publish && (permissions.can_publish_sources?.includes(source) ?? true);
+}
 
 /** @param {MediaStream | MediaStreamTrack[]} source */
 function tracksOf(source) {

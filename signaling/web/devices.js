@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
+ * @typedef {"microphone" | "camera"} Device
+ * @typedef {{devices: Device[], words: string}} Problem  what cannot be had, and why
+ *
  * @typedef {object} CaptureWish
  * @property {boolean} audio
  * @property {boolean} video
+ * @property {string} [microphone]  id of the one that was chosen; default: the browser's choice
+ * @property {string} [camera]
  * @property {number} [width]
  * @property {number} [height]
  * @property {number} [fps]
@@ -13,38 +18,57 @@ const DEFAULT_WIDTH = 1280;
 const DEFAULT_HEIGHT = 720;
 const DEFAULT_FPS = 30;
 
+const NOT_SECURE =
+  "Browsers give camera and microphone only to https pages and to localhost, and this page is neither. " +
+  "Start the server with --tls self and open the https address that it prints; or, on the server’s own machine, open localhost. " +
+  "Until then you can watch and listen.";
+
+/** @returns {string | null} why this page can have no device at all */
+export function noDevicesBecause() {
+  return navigator.mediaDevices?.getUserMedia ? null : NOT_SECURE;
+}
+
+/** Fills lists to choose from: browsers name devices only after one was allowed. @param {Record<Device, HTMLSelectElement>} selects */
+export async function fillChoices(selects) {
+  const all = (await navigator.mediaDevices?.enumerateDevices?.().catch(() => [])) ?? [];
+  for (const [device, kind] of /** @type {const} */ ([["camera", "videoinput"], ["microphone", "audioinput"]])) {
+    const found = all.filter((one) => one.kind === kind && one.deviceId);
+    const select = selects[device];
+    const before = select.value;
+    const options = found.map(({ label, deviceId }, index) => new Option(label || `${device} ${index + 1}`, deviceId));
+    select.replaceChildren(...(options.length > 0 ? options : [new Option(`Default ${device}`, "")]));
+    if (found.some(({ deviceId }) => deviceId === before)) select.value = before;
+  }
+}
+
 /**
  * Opens camera and microphone; what cannot be had is left out and explained, never an error.
  *
  * @param {CaptureWish} wish
- * @returns {Promise<{tracks: MediaStreamTrack[], problems: string[]}>}
+ * @returns {Promise<{tracks: MediaStreamTrack[], problems: Problem[]}>}
  */
 export async function capture(wish) {
   /** @type {MediaStreamTrack[]} */
   const tracks = [];
-  /** @type {string[]} */
+  /** @type {Problem[]} */
   const problems = [];
   if (!wish.audio && !wish.video) return { tracks, problems };
-  if (!navigator.mediaDevices?.getUserMedia) {
-    problems.push("This page has no access to camera and microphone: browsers allow it on https and on localhost only. You can watch and listen.");
-    return { tracks, problems };
-  }
+  const impossible = noDevicesBecause();
+  if (impossible) return { tracks, problems: [{ devices: [], words: impossible }] };
   /** @type {Partial<Record<Device, MediaTrackConstraints>>} */
   const wanted = {};
-  if (wish.audio) wanted.microphone = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+  if (wish.audio) wanted.microphone = { ...exactly(wish.microphone), echoCancellation: true, noiseSuppression: true, autoGainControl: true };
   if (wish.video) wanted.camera = videoConstraints(wish);
   try {
     tracks.push(...(await open(wanted)));
   } catch (error) {
     const devices = /** @type {Device[]} */ (Object.keys(wanted));
     const apart = devices.length > 1 ? await worthAskingApart(devices, error) : [];
-    if (apart.length === 0) problems.push(explain(error, devices.join(" and ")));
+    if (apart.length === 0) problems.push({ devices, words: explain(error, devices.join(" and ")) });
     else await captureApart(wanted, tracks, problems);
   }
   return { tracks, problems };
 }
-
-/** @typedef {"microphone" | "camera"} Device */
 
 /** @param {Partial<Record<Device, MediaTrackConstraints>>} wanted @returns {Promise<MediaStreamTrack[]>} */
 async function open({ microphone, camera }) {
@@ -77,21 +101,27 @@ async function permissionOf(device) {
 /**
  * @param {Partial<Record<Device, MediaTrackConstraints>>} wanted
  * @param {MediaStreamTrack[]} tracks
- * @param {string[]} problems
+ * @param {Problem[]} problems
  */
 async function captureApart(wanted, tracks, problems) {
-  for (const [device, constraints] of Object.entries(wanted)) {
+  for (const device of /** @type {Device[]} */ (Object.keys(wanted))) {
     try {
-      tracks.push(...(await open({ [device]: constraints })));
+      tracks.push(...(await open({ [device]: wanted[device] })));
     } catch (error) {
-      problems.push(explain(error, device));
+      problems.push({ devices: [device], words: explain(error, device) });
     }
   }
 }
 
+/** @param {string | undefined} deviceId @returns {MediaTrackConstraints} */
+function exactly(deviceId) {
+  return deviceId ? { deviceId: { exact: deviceId } } : {};
+}
+
 /** @param {CaptureWish} wish @returns {MediaTrackConstraints} */
-function videoConstraints({ width, height, fps }) {
+function videoConstraints({ camera, width, height, fps }) {
   return {
+    ...exactly(camera),
     width: { ideal: width ?? DEFAULT_WIDTH },
     height: { ideal: height ?? DEFAULT_HEIGHT },
     frameRate: fps ? { ideal: fps, max: fps } : { ideal: DEFAULT_FPS },
@@ -104,13 +134,13 @@ function explain(error, what) {
   switch (name) {
     case "NotAllowedError":
     case "SecurityError":
-      return `Blocked: ${what}. Allow it in the browser's address bar, then press its button below. Until then you can watch and listen.`;
+      return `Blocked: ${what}. Allow it by the sign in the browser’s address bar, then try again. Until then you can watch and listen.`;
     case "NotFoundError":
     case "OverconstrainedError":
-      return `Not found: ${what}. Plug one in, then press its button below. Until then you can watch and listen.`;
+      return `Not found: ${what}. Plug one in, then try again. Until then you can watch and listen.`;
     case "NotReadableError":
     case "AbortError":
-      return `Cannot be opened: ${what}. Another program may be using it: close that, then press its button below.`;
+      return `Cannot be opened: ${what}. Another program may be using it: close that, then try again.`;
     default:
       return `Cannot be opened: ${what} (${name}).`;
   }

@@ -45,17 +45,32 @@ export class Participant {
   /** @type {number | null} how good the connection is: 1 (bad) to 5 */
   quality = null;
 
+  name = "";
+  metadata = "";
+  /** @type {Record<string, string>} */
+  attributes = {};
+
   /** @param {Record<string, any>} described */
   constructor(described) {
     this.id = /** @type {string} */ (described.id);
-    this.name = /** @type {string} */ (described.name ?? "");
     this.identity = /** @type {string} */ (described.identity ?? "");
+    this.update(described);
+  }
+
+  /** @param {Record<string, any>} described @returns {boolean} whether anything is new */
+  update(described) {
+    const before = JSON.stringify([this.name, this.metadata, this.attributes]);
+    this.name = described.name ?? "";
+    this.metadata = described.metadata ?? "";
+    this.attributes = described.attributes ?? {};
+    return before !== JSON.stringify([this.name, this.metadata, this.attributes]);
   }
 }
 
 /**
  * @typedef {object} RosterEvents
  * @property {Participant} participantJoined
+ * @property {Participant} participantUpdated  another name, other metadata or attributes
  * @property {{participant: Participant, reason: string}} participantLeft
  * @property {Publication} published
  * @property {Publication} unpublished
@@ -100,11 +115,19 @@ export class Roster {
       participant = new Participant(described);
       this.participants.set(participant.id, participant);
       this.#emit("participantJoined", participant);
+    } else {
+      this.updateParticipant(described);
     }
     const publications = /** @type {Record<string, any>[]} */ (described.publications ?? []);
     const present = new Set(publications.map((publication) => publication.id));
     for (const id of [...participant.publications.keys()]) if (!present.has(id)) this.unpublish(id);
     for (const publication of publications) this.publish(participant.id, publication);
+  }
+
+  /** @param {Record<string, any>} described */
+  updateParticipant(described) {
+    const participant = this.participants.get(described.id);
+    if (participant?.update(described)) this.#emit("participantUpdated", participant);
   }
 
   /** @param {string} id @param {string} reason */

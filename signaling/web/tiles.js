@@ -24,6 +24,7 @@ export class Tile {
   #quality = element("span", "quality");
   #menu = element("details", "menu");
   #offered = "";
+  #local;
 
   /** @param {string} key @param {string} name @param {{local?: boolean}} [options] */
   constructor(key, name, { local = false } = {}) {
@@ -38,12 +39,18 @@ export class Tile {
     this.setPaused(null);
     this.#menu.hidden = true;
     this.element.append(this.#avatar, this.#picture, this.#pause, this.#figures, this.#menu, caption);
-    this.#name.textContent = local ? `${name} (you)` : name;
-    this.#avatar.textContent = initials(name);
-    this.element.setAttribute("aria-label", name);
+    this.#local = local;
+    this.setName(name);
     this.showPicture(null);
     this.setMicrophone(true);
     this.setFigures([]);
+  }
+
+  /** @param {string} name */
+  setName(name) {
+    this.#name.textContent = this.#local ? `${name} (you)` : name;
+    this.#avatar.textContent = initials(name);
+    this.element.setAttribute("aria-label", name);
   }
 
   get picture() {

@@ -27,12 +27,14 @@ class Picture:
     packets: list[RtpPacket] = field(default_factory=list)
 
 
-def pictures(packets: Iterable[RtpPacket]) -> list[Picture]:
-    """In the order of sequence numbers, which must be without a gap."""
+def pictures(packets: Iterable[RtpPacket], gaps: list[int] | None = None) -> list[Picture]:
+    """In the order of sequence numbers. Where one is missing its index in the pictures goes to `gaps`."""
     found: list[Picture] = []
     last = None
     for packet in packets:
-        assert last is None or packet.sequence == (last + 1) & 0xFFFF, f"a gap between {last} and {packet.sequence}"
+        if last is not None and packet.sequence != (last + 1) & 0xFFFF:
+            assert gaps is not None and packet.sequence == (last + 2) & 0xFFFF, f"a gap: {last}, {packet.sequence}"
+            gaps.append(len(found))
         last = packet.sequence
         if not found or found[-1].timestamp != packet.timestamp:
             found.append(Picture(packet.timestamp))

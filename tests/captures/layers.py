@@ -37,11 +37,21 @@ class SourcePicture:
 
 @dataclass(frozen=True)
 class Contents:
-    """From each stream's first keyframe on."""
+    """From each stream's first keyframe on, without what Chromium cut short: when a keyframe is asked for, it throws away
+    what waits to be sent, in the middle of a picture (the sequence numbers go on without a gap)."""
 
     pictures: tuple[SourcePicture, ...]
-    by_body: dict[bytes, SourcePicture]
-    """A packet's payload without its descriptor → the picture that it is of."""
+    by_body: dict[bytes, list[int]]
+    """A packet's payload without its descriptor → the pictures that it is of: parameter sets come again."""
+
+    def find(self, capture: Capture, picture: Picture, after: dict[int, int]) -> SourcePicture | None:
+        """The one that all its packets belong to, later than those of its stream that were found before."""
+        sets = [set(self.by_body.get(body(capture.codec, packet.payload), ())) for packet in picture.packets]
+        for at in sorted(set.intersection(*sets)):
+            if at > after.get(self.pictures[at].stream, -1):
+                after[self.pictures[at].stream] = at
+                return self.pictures[at]
+        return None
 
 
 def is_keyframe(codec: Codec, payload: bytes) -> bool:
@@ -64,12 +74,12 @@ def in_order(packets: Sequence[RtpPacket]) -> list[RtpPacket]:
 def contents(name: str) -> Contents:
     capture = load(name)
     found: list[SourcePicture] = []
-    by_body: dict[bytes, SourcePicture] = {}
+    by_body: dict[bytes, list[int]] = {}
     arrivals = {(packet.ssrc, packet.sequence): at_us for at_us, packet in capture.parsed()}
     for stream, ssrc in enumerate(capture.ssrcs):
         packets = in_order([packet for _, packet in capture.parsed() if packet.ssrc == ssrc])
         start = next(at for at, packet in enumerate(packets) if is_keyframe(capture.codec, packet.payload))
-        own = pictures(packets[start:])
+        own = [picture for picture in pictures(packets[start:]) if picture.packets[-1].marker]
         widths = [width for width, _ in capture.sizes]
         digests: list[dict[int, str]] = [{} for _ in own]
         for one in decode(capture.codec, own, all_layers=capture.scalable):
@@ -78,8 +88,9 @@ def contents(name: str) -> Contents:
             assert decoded, f"the publisher's own picture {picture.timestamp} does not decode"
             at_us = max(arrivals[ssrc, packet.sequence] for packet in picture.packets)
             source = SourcePicture(stream, at_us, picture.timestamp, temporal, frozenset(decoded), decoded)
+            for packet in picture.packets:
+                by_body.setdefault(body(capture.codec, packet.payload), []).append(len(found))
             found.append(source)
-            by_body.update((body(capture.codec, packet.payload), source) for packet in picture.packets)
     return Contents(tuple(found), by_body)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -16,8 +17,8 @@ from tests.captures.replay import CAPTURES, Capture, Viewer, load, replay
 
 SPATIAL, TEMPORAL = range(3), range(3)
 SWITCH_EVERY_US = 1_000_000
-MAX_GAP_US = 700_000
-"""Between two pictures: the machine that the captures were made on was busy."""
+SWITCH_GAP_US = 300_000
+"""Between two pictures, more than the publisher itself paused in one of its streams."""
 SWITCHERS = 4
 
 Way = tuple[str, bool]
@@ -36,20 +37,29 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 
 def shown(capture: Capture, held: Contents, viewer: Viewer) -> list[SourcePicture]:
-    """Decodes what a viewer got: each picture, to the pixels of its layer. Returns what it saw, in order."""
-    got = pictures([packet for _, packet in viewer.got])
-    decoded = decode(capture.codec, got)
-    assert [one.index for one in decoded] == list(range(len(got))), "not exactly one picture out of each that went in"
+    """Decodes what a viewer got: each picture, to the pixels of its layer. Returns what it saw, in order.
+
+    Left out is what nobody can show: pictures that Chromium itself cut short (see `Contents`), and those in the middle of
+    which another simulcast layer took over, for which the router leaves one sequence number out.
+    """
+    gaps: list[int] = []
+    got = pictures([packet for _, packet in viewer.got], gaps)
+    cut = {id(got[at - 1]) for at in gaps}
+    assert len(gaps) <= len(viewer.targets) * 2 and not (capture.scalable and gaps)
+    after: dict[int, int] = {}
+    found = [(one, held.find(capture, one, after)) for one in got if id(one) not in cut]
+    strange = [packet.payload for one, source in found if source is None for packet in one.packets]
+    assert not any(body(capture.codec, payload) in held.by_body for payload in strange), "a picture put together anew"
+    whole = [(picture, source) for picture, source in found if source is not None]
+    decoded = decode(capture.codec, [picture for picture, _ in whole])
+    assert [one.index for one in decoded] == list(range(len(whole))), "not exactly one picture out of each that went in"
     widths = [width for width, _ in capture.sizes]
     seen = []
-    for picture, one in zip(got, decoded, strict=True):
-        sources = {held.by_body[body(capture.codec, packet.payload)].timestamp for packet in picture.packets}
-        assert len(sources) == 1, "packets of several pictures under one timestamp"
-        source = held.by_body[body(capture.codec, picture.packets[0].payload)]
-        assert one.digest == source.digests[widths.index(one.width)], f"another picture than the publisher's at {source}"
+    for (picture, source), one in zip(whole, decoded, strict=True):
+        layer = widths.index(one.width)
+        assert one.digest == source.digests[layer], f"another picture than the publisher's at {source}"
         assert picture.packets[-1].marker and not any(packet.marker for packet in picture.packets[:-1])
-        seen.append(SourcePicture(source.stream, source.at_us, source.timestamp, source.temporal,
-                                  frozenset({widths.index(one.width)}), {}))
+        seen.append(replace(source, spatials=frozenset({layer})))
     return seen
 
 
@@ -96,8 +106,12 @@ def test_a_switch_each_second(way: Way) -> None:
         widths |= {max(one.spatials) for one in seen}
     assert widths == set(SPATIAL)
     everything = shown(capture, held, viewers[0])
-    gaps = [after.at_us - before.at_us for before, after in zip(everything, everything[1:], strict=False)]
-    assert max(gaps) < MAX_GAP_US
+    paused_us = max(max_gap_us([one for one in held.pictures if one.stream == n]) for n in range(len(capture.ssrcs)))
+    assert max_gap_us(everything) < paused_us + SWITCH_GAP_US
+
+
+def max_gap_us(seen: Sequence[SourcePicture]) -> int:
+    return max(after.at_us - before.at_us for before, after in zip(seen, seen[1:], strict=False))
 
 
 def assert_forward(seen: Sequence[SourcePicture]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which track and layer an SSRC belongs to: by mid and rid, the SDP's SSRCs, or payload type; and a stream's restart."""
+"""Which track and layer an SSRC belongs to: by mid and rid, by the SDP, by payload type; and a stream that restarts."""
 
 from dataclasses import replace
 

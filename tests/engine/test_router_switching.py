@@ -287,3 +287,68 @@ def test_streams_without_picture_ids_pass_as_they_are() -> None:
     call.publisher.send(*packets)
     call.driver.pump()
     assert [p.payload for p in call.got()] == [p.payload for p in packets]
+
+
+def test_a_held_switch_that_is_called_off_costs_nothing() -> None:
+    """The new layer's keyframe waited for the old frame's end; the target goes back before that end is seen."""
+    call = Call(spatial=0, rids=(b"q", b"h"))
+    low, high = call.cameras.layers
+    call.frame(0)
+    call.driver.target(call.slot, 1)
+    cut, following = low.frame(3), low.frame(2)
+    call.publisher.send(*cut[:2], *high.key())
+    call.driver.pump()
+    call.got()
+    call.driver.target(call.slot, 0)
+    call.publisher.send(*following)
+    call.driver.pump()
+    assert bodies(call.got()) == bodies(following)
+    call.driver.assert_accounts_balance()
+
+
+def test_a_held_switch_is_forgotten_with_its_bind() -> None:
+    call = Call(spatial=0, rids=(b"q", b"h"))
+    other = call.driver.connect("o")
+    track = call.driver.video_track(other)
+    stream = Vp8Stream(700, 96)
+    low, high = call.cameras.layers
+    call.frame(0)
+    call.driver.target(call.slot, 1)
+    call.publisher.send(*low.frame(3)[:2], *high.key())
+    call.driver.pump()
+    call.driver.bind(call.slot, track, csrc=5, generation=2)
+    call.driver.now_us += 100_000
+    call.got()
+    key, second = stream.key(2), stream.frame(2)
+    other.send(*key)
+    call.driver.pump()
+    other.send(*second)
+    call.driver.pump()
+    assert bodies(call.got()) == bodies([*key, *second])
+
+
+def test_a_switch_waits_for_the_end_of_the_old_layers_frame() -> None:
+    call = Call(spatial=1, rids=(b"q", b"h"))
+    low, high = call.cameras.layers
+    call.frame(0)
+    old, key, following = low.frame(3), high.key(3), high.frame()
+    call.publisher.send(*old[:2], key[0], key[1], old[2], key[2], *following)
+    call.driver.pump()
+    got = call.got()
+    assert bodies(got[1:]) == bodies([*old, *key, *following])
+    assert_one_stream(got)
+    call.driver.assert_accounts_balance()
+
+
+def test_a_switch_does_not_wait_for_an_end_that_does_not_come() -> None:
+    call = Call(spatial=1, rids=(b"q", b"h"))
+    low, high = call.cameras.layers
+    call.frame(0)
+    old, key, following = low.frame(3), high.key(2), high.frame()
+    call.publisher.send(*old[:2], *key)
+    call.driver.pump()
+    assert len(call.got()) == 3
+    call.driver.now_us += 50_000
+    call.publisher.send(*following)
+    call.driver.pump()
+    assert bodies(call.got()) == bodies([*key, *following])

@@ -10,7 +10,7 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -29,7 +29,7 @@ from tests.load.conftest import until
 CAMERA = VideoSpec((VideoLayer("", 320, 180, 150_000),), temporal_layers=1)
 START_WITHIN_S = 20.0
 GRACE_S = 3.0
-INTERPRETER_S = 2.0  # its own end, on a machine that is busy
+BUSY_S = 10.0  # what the machine's other work may add
 SETTLE_S = 0.5
 KEYS = {"key": "a secret that is as long as it has to be"}
 BOTS = 4
@@ -55,6 +55,14 @@ async def serving(*arguments: str) -> AsyncIterator[tuple[Process, str]]:
             await process.communicate()
 
 
+async def ended(process: Process, within_s: float) -> tuple[bytes, bytes]:
+    """What it said."""
+    late = asyncio.get_running_loop().call_later(within_s, process.kill)
+    said = await process.communicate()
+    late.cancel()
+    return said
+
+
 async def call(url: str, told: list[Event]) -> Sequence[LightPeer]:
     """Bots that receive each other."""
     certificate = Certificate()
@@ -72,19 +80,17 @@ async def call(url: str, told: list[Event]) -> Sequence[LightPeer]:
     return bots
 
 
-async def test_sigterm_during_a_call() -> None:
+async def test_sigterm_during_a_call(measured: Callable[[str, float, str], None]) -> None:
     told: list[Event] = []
     async with serving("--grace-seconds", str(GRACE_S)) as (process, url):
         bots = await call(url, told)
         asked_s = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(GRACE_S + INTERPRETER_S):
-            _, err = await process.communicate()
-        took_s = time.monotonic() - asked_s
-        assert process.returncode == 0
-        assert took_s < GRACE_S + INTERPRETER_S
-        assert "Traceback" not in err.decode()
-        assert "ERROR" not in err.decode()
+        errors = (await ended(process, GRACE_S + BUSY_S))[1].decode()
+        measured("from SIGTERM to the end of the process", round((time.monotonic() - asked_s) * 1000), "ms")
+        assert process.returncode == 0, errors
+        assert "Traceback" not in errors
+        assert "ERROR" not in errors
     await until(lambda: all(bot.disconnected for bot in bots))
     closing = [event for event in told if isinstance(event, Closing)]
     assert [event.reason for event in closing] == ["shutdown"] * BOTS

@@ -92,7 +92,8 @@ def allocate_one(
     for source, one, was, *three in zip(sources, receiver.wanted, past, most, likely, ample, strict=True):
         result.append(_decide(source, one, was, three, receiver.congestion, now_us))
     costs = [source.costs[one.cap] for source, one in zip(sources, receiver.wanted, strict=True) if one.cap > PAUSED]
-    return result, receiver.audio_bps + sum(costs), _probe(sources, receiver, [one.level for one in result])
+    wanted_bps = receiver.audio_bps + sum(costs)
+    return result, wanted_bps, _probe(sources, receiver, [one.level for one in result], wanted_bps)
 
 
 def _decide(source: Source, one: Wanted, was: Past, levels: list[int], congestion: int, now_us: int) -> Past:
@@ -117,7 +118,7 @@ def _decide(source: Source, one: Wanted, was: Past, levels: list[int], congestio
     return Past(level, one.priority, downgraded_us, now_us if level > was.level else was.upgraded_us)
 
 
-def _probe(sources: Sequence[Source], receiver: Receiver, levels: list[int]) -> int:
+def _probe(sources: Sequence[Source], receiver: Receiver, levels: list[int], wanted_bps: int) -> int:
     missing = [index for index, one in enumerate(receiver.wanted) if levels[index] < one.cap]
     if not missing or receiver.congestion != NORMAL or receiver.budget_bps >= UNLIMITED:
         return 0
@@ -129,5 +130,4 @@ def _probe(sources: Sequence[Source], receiver: Receiver, levels: list[int]) -> 
             sent += sources[index].costs[reached]
     if sent * 115 // 100 <= receiver.budget_bps:
         return 0
-    goal = min(sent * 120 // 100, 2 * receiver.budget_bps)
-    return goal if goal > receiver.budget_bps else 0
+    return max(sent * 120 // 100, min(wanted_bps * 120 // 100, 2 * receiver.budget_bps))

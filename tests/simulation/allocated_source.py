@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one receiver is sent in a room, over a bwe_path: cameras with simulcast and temporal layers, and the real allocation.
+"""What one receiver is sent over a bwe_path: cameras with simulcast and temporal layers, and the real allocation.
 
 The encoders are the model's: sizes by libwebrtc's shares for three temporal layers, a keyframe at each change of the
 spatial layer.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -71,7 +72,10 @@ class AllocatedSource:
         count = len(self.cameras)
         shape = (1, count)
         self._course = Course(
-            np.full(shape, NEW, np.int8), np.full(shape, OTHER, np.int8), np.full(shape, NEVER_US), np.full(shape, NEVER_US)
+            np.full(shape, NEW, np.int8),
+            np.full(shape, OTHER, np.int8),
+            np.full(shape, NEVER_US),
+            np.full(shape, NEVER_US),
         )
         costs = np.array([[step.rate_bps for step in camera.ladder.steps] for camera in self.cameras], np.int64)
         goals = np.array([camera.ladder.goal for camera in self.cameras], np.int8)
@@ -87,7 +91,7 @@ class AllocatedSource:
         self.path = path
         path.clock.every(AUDIO_US, lambda: path.push_frame(AUDIO_BYTES))
         for camera in self.cameras:
-            path.clock.call_later(path.random.randrange(FRAME_US), lambda camera=camera: self._frame(camera))
+            path.clock.call_later(path.random.randrange(FRAME_US), partial(self._frame, camera))
         path.clock.every(RUN_US, self._run)
         self._allocate()
 
@@ -123,7 +127,7 @@ class AllocatedSource:
 
     def _frame(self, camera: Camera) -> None:
         path = self.path
-        path.clock.call_later(FRAME_US, lambda: self._frame(camera))
+        path.clock.call_later(FRAME_US, partial(self._frame, camera))
         camera.frame += 1
         if camera.level == PAUSED:
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -81,9 +81,9 @@ class Path:
     seed: int = 0
     parameters: Mapping[str, Any] = field(default_factory=dict)
     cross: Cross | None = None
+    clock: VirtualClock = field(default_factory=lambda: VirtualClock(1_000_000))
 
     def __post_init__(self) -> None:
-        self.clock = VirtualClock(1_000_000)
         self.random = random.Random(self.seed)
         self.forward = Link(self.model.forward, seed=self.random.getrandbits(32))
         self.backward = Link(self.model.backward, seed=self.random.getrandbits(32))
@@ -106,7 +106,8 @@ class Path:
         self._probe_began_us = 0
         self._sent_at: dict[int, int] = {}
         self._numbered = 0
-        self._receiving = False
+        self._begun = False
+        self.before_collect: Callable[[], None] = lambda: None
 
     @property
     def now_us(self) -> int:
@@ -115,15 +116,19 @@ class Path:
 
     def run(self, seconds: float) -> None:
         """From the beginning, or on."""
-        if not self._receiving:
-            self._receiving = True
-            self.source.start(self)
-            if self.cross is not None:
-                self.cross.start(self)
-            self.clock.call_later(self.random.randrange(self.model.feedback_us), self._report)
-            self.clock.every(SAMPLE_US, self._sample)
-            self.clock.every(TICK_US, self._tick)
+        if not self._begun:
+            self.begin()
         self.clock.run_for(round(seconds * 1e6))
+
+    def begin(self) -> None:
+        """Schedule everything; `run` does so by itself."""
+        self._begun = True
+        self.source.start(self)
+        if self.cross is not None:
+            self.cross.start(self)
+        self.clock.call_later(self.random.randrange(self.model.feedback_us), self._report)
+        self.clock.every(SAMPLE_US, self._sample)
+        self.clock.every(TICK_US, self._tick)
 
     def change(self, **changes: Any) -> None:
         """Change the bottleneck's model now."""
@@ -197,6 +202,7 @@ class Path:
 
     def collect(self) -> None:
         """Take what has arrived by now."""
+        self.before_collect()
         for at_us, data in self.forward.receive_until(self.now_us):
             if data[0] == CROSS:
                 if self.cross is not None:

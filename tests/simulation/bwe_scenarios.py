@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.simulation.bwe_path import Path, PathModel, Sample
-from tests.simulation.bwe_sources import ElasticSource, LayeredSource, RenoFlow
+from tests.simulation.bwe_sources import ElasticSource, LayeredSource, RenoFlow, SecondSender
 from tests.simulation.links import LinkModel
 
 MBIT = 1_000_000
@@ -154,6 +154,22 @@ def layers(seed: int, capacity_bps: float = MBIT, seconds: float = 63, **options
     }
 
 
+def two_of_us(seed: int, capacity_bps: float = 2 * MBIT, **options: Any) -> Figures:
+    """A second flow like ours joins after 15 s; shares from 30 s after that."""
+    second = SecondSender(15_000_000, seed + 100)
+    path = make_path(seed, capacity_bps, cross=second, **options)
+    path.run(45)
+    assert second.path is not None
+    ours, theirs = path.arrived_bytes, second.path.arrived_bytes
+    path.run(60)
+    ours, theirs = path.arrived_bytes - ours, second.path.arrived_bytes - theirs
+    return {
+        "share": ours / (ours + theirs),
+        "total": (ours + theirs) * 8 / 60 / capacity_bps,
+        "queue p95 ms": queue_ms(between(path, 45, 105), 95),
+    }
+
+
 def reno_leaves(seed: int, capacity_bps: float = 2 * MBIT, queue_us: int = 300_000, **options: Any) -> Figures:
     """A TCP-like flow from 10 s to 40 s; the link is ours again afterwards."""
     flow = RenoFlow(start_us=10_000_000, stop_us=40_000_000)
@@ -203,6 +219,7 @@ SCENARIOS: dict[str, Callable[..., Figures]] = {
     "Reno, queue 100 ms": lambda seed, **o: beside_reno(seed, queue_us=100_000, **o),
     "Reno, queue 300 ms": lambda seed, **o: beside_reno(seed, queue_us=300_000, **o),
     "Reno leaves": reno_leaves,
+    "two of us": two_of_us,
     "policer, 1 Mbit/s": policer,
     "policer, 3 Mbit/s": lambda seed, **o: policer(seed, 3 * MBIT, **o),
     "path 60 ms longer": longer_way,

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from tests.simulation.bwe_path import CROSS, PACKET_BYTES, Path
-from tests.simulation.links import OVERHEAD_BYTES
+from tests.simulation.bwe_path import CROSS, MEDIA, PACKET_BYTES, Path
+from tests.simulation.links import OVERHEAD_BYTES, Arrival, Link, LinkModel
 
 FRAME_US = 33_333
 FRAME_NOISE = 0.2
@@ -113,6 +113,57 @@ class LayeredSource:
         size = layer.keyframe_bytes if self._keyframe else layer.mean_frame_bytes
         self._keyframe = False
         path.push_frame(round(size * max(0.3, path.random.gauss(1.0, FRAME_NOISE))))
+
+
+class _SharedLink:
+    """The bottleneck of another path, seen by one that shares it."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._arrived: list[Arrival] = []
+
+    @property
+    def model(self) -> LinkModel:
+        return self._link.model
+
+    def send(self, data: bytes, now_us: int) -> bool:
+        return self._link.send(bytes([CROSS]) + data[1:], now_us)
+
+    def arrive(self, data: bytes, at_us: int) -> None:
+        self._arrived.append(Arrival(at_us, bytes([MEDIA]) + data[1:]))
+
+    def receive_until(self, now_us: int) -> list[Arrival]:
+        arrived, self._arrived = self._arrived, []
+        return arrived
+
+    def backlog_us(self) -> float:
+        return self._link.backlog_us()
+
+
+class SecondSender:
+    """A flow with an estimator of its own that joins later."""
+
+    def __init__(self, start_us: int, seed: int = 1) -> None:
+        self.start_us = start_us
+        self.seed = seed
+        self.path: Path | None = None
+
+    def start(self, path: Path) -> None:
+        """Begin, later."""
+        self._outer = path
+        path.clock.call_later(self.start_us, self._begin)
+
+    def on_arrival(self, data: bytes, at_us: int) -> None:
+        """Its datagram came out at the far end."""
+        self._link.arrive(data, at_us)
+
+    def _begin(self) -> None:
+        outer = self._outer
+        self.path = Path(outer.model, ElasticSource(), self.seed, outer.parameters, clock=outer.clock)
+        self._link = _SharedLink(outer.forward)
+        self.path.forward = self._link  # type: ignore[assignment]
+        self.path.before_collect = outer.collect
+        self.path.begin()
 
 
 @dataclass

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from sfu.engine.codecs import Codec
 from sfu.engine.commands import Payload
+from sfu.engine.transport_cc import ArrivalTracker
 from sfu.wire.extensions import EXTENSION_URIS
 from tests.engine.router_driver import EGRESS_DROPS, Driver, Peer
 from tests.simulation import rtcp_packets as rtcp
@@ -17,7 +18,7 @@ from tests.simulation.encoders import H264Encoder, OpusEncoder, Vp8Encoder
 from tests.simulation.links import Arrival, Link, LinkModel
 from tests.simulation.publishers import Publisher, PublisherModel, Sent, TrackModel
 from tests.simulation.receiving import ReceivedStream
-from tests.simulation.rtp_packets import AUDIO_LEVEL, MID, is_rtcp, parse_rtp
+from tests.simulation.rtp_packets import AUDIO_LEVEL, MID, TRANSPORT_CC, is_rtcp, parse_rtp
 from tests.simulation.stream_checker import StreamChecker
 from tests.simulation.stream_rules import PayloadFormat, Report, SlotDescription
 
@@ -88,6 +89,7 @@ class SimulatedReceiver:
     uplink: Link
     downlink: Link
     slots: list[SimulatedSlot] = field(default_factory=list)
+    arrivals: ArrivalTracker = field(default_factory=ArrivalTracker)
 
 
 class SimulatedRoom:
@@ -100,7 +102,10 @@ class SimulatedRoom:
         publisher_link: LinkModel = PERFECT,
         receiver_link: LinkModel = PERFECT,
         feedback_link: LinkModel = PERFECT,
+        paced: bool = False,
     ) -> None:
+        """With `paced` the receivers take transport-wide feedback: bursts wait in the pacer."""
+        self.paced = paced
         self.random = random.Random(seed)
         self.driver = Driver(seed)
         self.publisher_link, self.receiver_link, self.feedback_link = publisher_link, receiver_link, feedback_link
@@ -179,7 +184,8 @@ class SimulatedRoom:
         """A new peer with that many slots."""
         peer = self.driver.peer(f"r{len(self.receivers)}")
         receiver = SimulatedReceiver(peer, self._link(self.feedback_link), self._link(self.receiver_link))
-        extensions = {int(EXTENSION_URIS[MID]): 4, int(EXTENSION_URIS[AUDIO_LEVEL]): 1}
+        uris = {4: MID, 1: AUDIO_LEVEL} | ({3: TRANSPORT_CC} if self.paced else {})
+        extensions = {int(EXTENSION_URIS[uri]): number for number, uri in uris.items()}
         impaired = self._upstream_is_impaired()
         for index in range(video_slots + audio_slots):
             video = index < video_slots
@@ -192,7 +198,7 @@ class SimulatedRoom:
                 ssrc=ssrc,
                 payloads=VIDEO_FORMATS if video else AUDIO_FORMATS,
                 rtx_ssrc=ssrc + 1 if video else None,
-                extensions={4: MID, 1: AUDIO_LEVEL},
+                extensions=uris,
                 mid=mid,
                 inbound_impaired=impaired,
             )
@@ -360,6 +366,9 @@ class SimulatedRoom:
                         slot.received.on_report(report, arrival.at_us)
             return
         packet = parse_rtp(arrival.data)
+        if self.paced:
+            sequence = next(value for number, value in packet.extensions if number == 3)
+            receiver.arrivals.add(int.from_bytes(sequence, "big"), arrival.at_us)
         for slot in receiver.slots:
             if packet.ssrc == slot.checker.slot.ssrc:
                 slot.received.on_packet(packet.sequence, arrival.at_us)
@@ -373,5 +382,6 @@ class SimulatedRoom:
         if (now_us - self.start_us) % REPORT_PERIOD_US < STEP_US:
             blocks = [block for slot in receiver.slots for block in slot.received.report_blocks(now_us)]
             compound = rtcp.build_receiver_report(1, blocks) + compound
+        compound += b"".join(receiver.arrivals.feedback(1, 0))
         if compound:
             receiver.uplink.send(receiver.peer.protect.protect_rtcp(compound), now_us)

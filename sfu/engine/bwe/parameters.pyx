@@ -31,7 +31,7 @@ cdef void rate_default(RateControlParameters *p) noexcept nogil:
     p.rtt_default_us = 200_000.0
     # own
     p.drain_us = 500_000.0
-    p.backoff_gentle = 0.95
+    p.backoff_gentle = 0.97
     p.backoff_hard = 0.5
     p.drained_us = 15_000
     p.drain_wait_us = 1_000_000
@@ -133,10 +133,10 @@ cdef void probe_default(ProbeParameters *p) noexcept nogil:
 cdef void loss_probe_default(LossProbeParameters *p) noexcept nogil:
     p.loss = 0.04
     p.patience_us = 2_000_000
-    p.rate_min_bps = 700_000.0
+    p.rate_min_bps = 400_000.0
     p.interval_us = 20_000_000
     p.scale = 2.0
-    p.packets = 24
+    p.packets = 16
     p.share_factor = 1.5
     p.share_margin = 0.12
     p.valid_us = 30_000_000

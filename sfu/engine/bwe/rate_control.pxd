@@ -41,7 +41,8 @@ cdef struct RateControl:
     double min_bps
     int64_t changed_us          # INT64_MIN = never
     int64_t decreased_us
-    double resume_bps
+    double resume_bps           # RATE_DRAIN: where to go on afterwards
+    double before_bps           # and where it was before
     uint32_t drains             # since the queue was last empty for a while
     uint32_t severity           # harder drains that this one has led to
     double first_drain_bps      # the capacity that the first of them found
@@ -51,6 +52,7 @@ cdef struct RateControl:
     int64_t visible_queue_us    # with this queue at that time, and since then
     int64_t queue_low_us        # within these
     int64_t queue_high_us
+    bint lossy                  # and these losses
     int64_t competing_us        # RATE_COMPETE: since
     bint yielding               # RATE_COMPETE: a loss was answered, the queue is to fall first
     int64_t alone_since_us      # less passes than was sent

@@ -23,6 +23,7 @@ cdef enum:                              # own
     LAG_US = 500_000
     SEVERITY_MAX = 2
     UNPROVOKED_US = 5_000_000
+    FLAT_WAIT_US = 600_000
     FLAT_US = 10_000                    # a queue that moves less while it should drain is none
     ALONE_US = 700_000                  # nobody to compete with, if more sent does not bring more through
     EMPTY_US = 1_000_000                # nobody else is there when the queue is empty for so long
@@ -77,6 +78,7 @@ cdef void rate_control_init(RateControl *r, const RateControlParameters *p, doub
     r.changed_us = INT64_MIN
     r.decreased_us = INT64_MIN
     r.resume_bps = 0.0
+    r.before_bps = 0.0
     r.drain_us = 0
     r.drains = 0
     r.severity = 0
@@ -190,6 +192,8 @@ cdef void begin_drain(RateControl *r, const RateControlParameters *p, const Rate
     if r.drains >= p.drains_max and capacity_bps < SHRINKING * r.first_drain_bps:
         begin_compete(r, heard.now_us)
         return
+    if r.state != RATE_DRAIN:
+        r.before_bps = r.rate_bps
     note_overuse(r, capacity_bps)
     r.resume_bps = p.backoff_gentle * capacity_bps
     factor = min(1.0 - heard.queue_us / p.drain_us, p.backoff_gentle - HARDER * r.severity)
@@ -232,6 +236,7 @@ cdef void see_queue(RateControl *r, const RateInput *heard) noexcept nogil:
     r.visible_queue_us = heard.queue_us
     r.queue_low_us = heard.queue_us
     r.queue_high_us = heard.queue_us
+    r.lossy = False
 
 
 cdef void drain(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
@@ -242,20 +247,24 @@ cdef void drain(RateControl *r, const RateControlParameters *p, const RateInput 
         see_queue(r, heard)
     r.queue_low_us = min(r.queue_low_us, heard.queue_us)
     r.queue_high_us = max(r.queue_high_us, heard.queue_us)
+    r.lossy = r.lossy or heard.lost
     if heard.queue_us <= drained_us(r, p):
         end_drain(r, heard.now_us)
     elif heard.queue_us < UNDRAINED * r.visible_queue_us and heard.now_us - r.drain_us < DRAIN_MAX_US:
         see_queue(r, heard)
     elif heard.now_us - r.visible_us < CHECK_US:
         return
+    elif r.queue_high_us - r.queue_low_us < FLAT_US and not r.lossy:
+        # Neither full nor falling nor rising: no queue at all, but a longer way.
+        if heard.now_us - r.visible_us > FLAT_WAIT_US:
+            r.delay_shifted = True
+            r.resume_bps = p.backoff_gentle * r.before_bps
+            end_drain(r, heard.now_us)
     elif 0 <= heard.busy_bps < OVERLOADED * r.rate_bps:
         begin_drain(r, p, heard)
     elif heard.now_us - r.visible_us > p.drain_wait_us or heard.now_us - r.drain_us > DRAIN_MAX_US:
         # What we send passes, and yet the queue stays.
-        if r.queue_high_us - r.queue_low_us < FLAT_US:
-            r.delay_shifted = True
-            end_drain(r, heard.now_us)
-        elif r.severity < SEVERITY_MAX:
+        if r.severity < SEVERITY_MAX:
             r.severity += 1
             begin_drain(r, p, heard)
         else:
