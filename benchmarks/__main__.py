@@ -17,6 +17,7 @@ from typing import Final
 # Name → module.
 BENCHMARKS: Final = {
     "allocation": "benchmarks.allocation",
+    "selector": "benchmarks.selector",
 }
 
 

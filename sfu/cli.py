@@ -93,6 +93,12 @@ def serve(
         _setting("ADDRESS", "Where clients reach this server, if it is behind NAT. Repeatable.", "this machine's own"),
     ] = None,
     workers: Annotated[str | None, _setting("N", "Threads that forward media, each with its own rooms.", "1")] = None,
+    shed_load: Annotated[
+        bool | None,
+        typer.Option(
+            "--shed-load/--no-shed-load", metavar="", help="Lower pictures under overload. [dim](default: yes)[/]"
+        ),
+    ] = None,
     grace_seconds: Annotated[str | None, _setting("SECONDS", "How long a stop may take.", "5")] = None,
     log_level: Annotated[str | None, _setting("LEVEL", "debug, info, warning or error.", "info")] = None,
 ) -> None:
@@ -118,6 +124,7 @@ def serve(
         "udp_port": udp_port,
         "announce_ip": tuple(announce_ip) if announce_ip else None,
         "workers": workers,
+        "shed_load": shed_load,
         "grace_seconds": grace_seconds,
         "log_level": log_level,
     }

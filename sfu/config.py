@@ -95,6 +95,9 @@ class Settings(BaseModel):
     given; the port must be forwarded unchanged."""
     workers: int = Field(default=1, ge=1, le=MAX_WORKERS, json_schema_extra=_allowed(WORKERS_ALLOWED))
     """Native threads that forward media. Each has its own UDP port and its own rooms."""
+    shed_load: bool = Field(default=True, json_schema_extra=_allowed("true or false"))
+    """Under overload send smaller pictures, then fewer frames, then fewer pictures, and at last refuse newcomers. Sound
+    is never touched."""
     keys: dict[str, SecretStr] = Field(
         default_factory=dict,
         json_schema_extra=_allowed(

@@ -121,7 +121,7 @@ class Server:
             port.start()
             self._ports.append(port)
             planes.append(MediaPlane(port, certificate, host_candidates(addresses, worker.port)))
-        self.directory = Directory(planes)
+        self.directory = Directory(planes, shed_load=settings.shed_load)
 
     async def _start_http(self) -> None:
         settings = self.settings

@@ -245,10 +245,10 @@ cdef void decide(Forwarder *f, const Source *source, const Packet *packet, const
     cdef Selection inner = selection[0]
     cdef Stream stream
     cdef int i
+    stream.new_picture = (packet.frame >> 16) != (f.rewriter.newest_frame >> 16)
     if dependency == NULL or (simulcast and not flowing):
         stream.layer = source.layer
         stream.scalable = packet.codec == CODEC_VP9 and not simulcast
-        stream.new_picture = (packet.frame >> 16) != (f.rewriter.newest_frame >> 16)
         stream.top_spatial = 0
         for i in range(MAX_LAYERS):
             if source.spatial_active[i]:
@@ -259,7 +259,8 @@ cdef void decide(Forwarder *f, const Source *source, const Packet *packet, const
     if simulcast and inner.target_spatial >= 0:
         # The simulcast layer is chosen by its stream; spatial layers within it are all wanted.
         inner.target_spatial = HIGHEST_SPATIAL
-    select_dependency(&inner, dependency, &source.dependencies.structure, source.dependencies.active_targets, flowing, decision)
+    select_dependency(&inner, dependency, &source.dependencies.structure, source.dependencies.active_targets, flowing,
+                      not stream.new_picture and f.rewriter.last_marker, decision)
     if simulcast:
         decision.spatial = <int8_t>source.layer
 
@@ -540,8 +541,9 @@ cdef void fill_hole(RouterState *s, Forwarder *f, int64_t out, int64_t now_us) n
     entry.timestamp = before.timestamp
     entry.csrc = before.csrc
     entry.payload_type = before.payload_type
+    entry.rtx_payload_type = before.rtx_payload_type
     entry.padding = True
-    protect_and_send(s, f, buffer, write_filler(f, entry, buffer), True)
+    protect_and_send(s, f, buffer, write_filler(f, entry, buffer, False), True)
 
 
 cdef void forwarder_nack(RouterState *s, Forwarder *f, uint16_t sequence, int64_t now_us) noexcept nogil:
@@ -569,8 +571,11 @@ cdef void forwarder_nack(RouterState *s, Forwarder *f, uint16_t sequence, int64_
         return
     if entry.resent_us < 0 and still_waiting(f.transport, -entry.resent_us):
         return
-    if entry.padding or f.rtx_ssrc == 0 or entry.rtx_payload_type == NO_PAYLOAD_TYPE:
+    if f.rtx_ssrc == 0 or entry.rtx_payload_type == NO_PAYLOAD_TYPE:
         f.nack_unanswered += 1
+        return
+    if entry.padding:
+        resend(s, f, NULL, NULL, entry, now_us)
         return
     source = logged_source(s, entry)
     packet = history_get(&source.history, entry.source_sequence) if source != NULL else NULL
@@ -607,7 +612,7 @@ cdef void resend(RouterState *s, Forwarder *f, Source *source, const Packet *pac
     cdef uint32_t size
     if buffer == NULL:
         return
-    size = write_packet(f, source, packet, entry, buffer, True)
+    size = write_filler(f, entry, buffer, True) if entry.padding else write_packet(f, source, packet, entry, buffer, True)
     if size == 0:
         f.nack_unanswered += 1
         return

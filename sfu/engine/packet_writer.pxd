@@ -7,5 +7,5 @@ from sfu.engine.tables cimport Forwarder, SentPacket, Source
 cdef uint32_t write_header(Forwarder *f, const SentPacket *entry, uint8_t *out, uint32_t csrc_count) noexcept nogil
 cdef uint32_t write_packet(Forwarder *f, Source *source, const Packet *packet, const SentPacket *entry, uint8_t *out,
                            bint rtx) noexcept nogil
-cdef uint32_t write_filler(Forwarder *f, const SentPacket *entry, uint8_t *out) noexcept nogil
+cdef uint32_t write_filler(Forwarder *f, const SentPacket *entry, uint8_t *out, bint rtx) noexcept nogil
 cdef uint32_t write_padding(Forwarder *f, uint8_t *out) noexcept nogil

@@ -128,10 +128,18 @@ cdef uint32_t write_plain_extensions(Forwarder *f, uint8_t *packet, uint8_t *out
     return size
 
 
-cdef uint32_t write_filler(Forwarder *f, const SentPacket *entry, uint8_t *out) noexcept nogil:
-    """The smallest packet without payload: one octet of padding, which counts itself (RFC 3550 §5.1)."""
+cdef uint32_t write_filler(Forwarder *f, const SentPacket *entry, uint8_t *out, bint rtx) noexcept nogil:
+    """The smallest packet without payload: one octet of padding, which counts itself (RFC 3550 §5.1). With `rtx` it is
+    asked for again: the original sequence number is all of its payload (RFC 4588 §4)."""
     cdef uint32_t at = write_header(f, entry, out, 1)
+    if rtx:
+        out[1] = entry.rtx_payload_type
+        write_u16(out + 2, f.rtx_sequence)
+        write_u32(out + 8, f.rtx_ssrc)
     at += write_plain_extensions(f, out, out + at)
+    if rtx:
+        write_u16(out + at, <uint16_t>entry.sequence)
+        return at + 2
     out[0] |= 0x20
     out[at] = 1
     return at + 1

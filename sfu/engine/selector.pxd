@@ -47,6 +47,6 @@ cdef struct Decision:
 
 cdef void select_frame(const Selection *s, const Packet *packet, const Stream *stream, Decision *decision) noexcept nogil
 cdef void select_dependency(const Selection *s, const FrameDependency *frame, const DependencyStructure *structure,
-                            uint32_t active_targets, bint flowing, Decision *decision) noexcept nogil
+                            uint32_t active_targets, bint flowing, bint closed, Decision *decision) noexcept nogil
 cdef void note_dropped(Chains *chains, uint16_t frame_number) noexcept nogil
 cdef bint frame_in_target(const Selection *s, const FrameDependency *frame) noexcept nogil

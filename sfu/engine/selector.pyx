@@ -157,8 +157,11 @@ cdef void note_dropped(Chains *chains, uint16_t frame_number) noexcept nogil:
 
 
 cdef void select_dependency(const Selection *s, const FrameDependency *frame, const DependencyStructure *structure,
-                            uint32_t active_targets, bint flowing, Decision *decision) noexcept nogil:
-    """Decide by the dependency descriptor alone: the payload may be anything, or encrypted."""
+                            uint32_t active_targets, bint flowing, bint closed, Decision *decision) noexcept nogil:
+    """Decide by the dependency descriptor alone: the payload may be anything, or encrypted.
+
+    `closed`: the picture's last packet was sent as such, so that no higher spatial layer of it can follow.
+    """
     cdef int wanted = best_target(s, structure, active_targets)
     cdef int target = s.chains.target
     cdef uint32_t present = dd_present(&frame.targets)
@@ -185,7 +188,8 @@ cdef void select_dependency(const Selection *s, const FrameDependency *frame, co
         return
     else:
         kept = references_kept(&s.chains, frame)
-        if wanted != target and kept and may_switch(s, frame, structure, target, wanted, present):
+        if (wanted != target and kept and may_switch(s, frame, structure, target, wanted, present)
+                and not (closed and structure.target_spatial[wanted] > structure.target_spatial[target])):
             target = wanted
             decision.announce = True
         elif wanted != target:

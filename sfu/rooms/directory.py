@@ -33,10 +33,13 @@ def monotonic_us() -> int:
 
 
 class Directory:
-    def __init__(self, planes: Sequence[MediaPlane], clock: Callable[[], int] = monotonic_us) -> None:
-        """One plane per worker."""
+    def __init__(
+        self, planes: Sequence[MediaPlane], clock: Callable[[], int] = monotonic_us, *, shed_load: bool = True
+    ) -> None:
+        """One plane per worker. `shed_load=False`: stress is measured, and nothing follows from it."""
         self._planes = tuple(planes)
         self._clock = clock
+        self._shed_load = shed_load
         self._ticks = 0
         self._meters = [LoadMeter() for _ in planes]
         self.shedding: Final = tuple(Shedding() for _ in planes)
@@ -107,7 +110,7 @@ class Directory:
             key = id(plane.port)
             measured = statistics[key] if key in statistics else plane.port.worker.statistics()
             before = shedding.level
-            if shedding.sample(meter.read(measured, lag_ms, now_us), now_us):
+            if shedding.sample(meter.read(measured, lag_ms, now_us), now_us, act=self._shed_load):
                 level = logging.WARNING if shedding.level > before else logging.INFO
                 logger.log(level, "worker %d sheds load: %s (stress %.2f)", index, shedding.caps.name, shedding.stress)
         for conductor in self.conductors.values():

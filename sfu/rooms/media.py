@@ -155,13 +155,12 @@ class ParticipantMedia:
         compare_offers(previous, offer)
         return True
 
-    def negotiate(
-        self, offer: Offer, declared: Mapping[Mid, Sequence[Layer]], *, skip: Iterable[Mid]
-    ) -> str:
+    def negotiate(self, offer: Offer, declared: Mapping[Mid, Sequence[Layer]], *, skip: Iterable[Mid]) -> str:
         """Carry out an offer; returns the answer. Afterwards `tracks` and `slots` are what was agreed.
 
-        `declared`: the layers that the client told of, by mid: those of a section with rids are told apart by them, those
-        of one without are the spatial layers of its only stream. `skip`: sections that stay unpublished although they could send.
+        `declared`: the layers that the client told of, by mid: those of a section with rids are told apart by them,
+        those of one without are the spatial layers of its only stream. `skip`: sections that stay unpublished although
+        they could send.
         """
         if not self.continues(offer):
             self.close()

@@ -21,7 +21,7 @@ BUSY_LIMIT: Final = 0.9
 # Packets per second that found the fan-out or the egress queue full. A single burst is not an overload.
 DROPS_LIMIT: Final = 200.0
 # Lateness of the event loop. It forwards nothing, but joins and layer switches wait for it.
-LAG_LIMIT_MS: Final = 250.0
+LAG_LIMIT_MS: Final = 400.0
 
 # Stress below which a level is taken back. 1 is the limit.
 RECOVERED: Final = 0.8
@@ -103,8 +103,8 @@ class Shedding:
     def caps(self) -> Caps:
         return LEVELS[self.level]
 
-    def sample(self, load: Load, now_us: int) -> bool:
-        """True when the level changed: by one."""
+    def sample(self, load: Load, now_us: int, *, act: bool = True) -> bool:
+        """True when the level changed: by one. Without `act` only the stress is measured."""
         passed_us = 0 if self._sampled_us is None else now_us - self._sampled_us
         self._sampled_us = now_us
         weight = min(1.0, passed_us / SMOOTHING_US)
@@ -112,6 +112,8 @@ class Shedding:
         self.stress += weight * (min(load.stress, 2.0) - self.stress)
         self._over_us = _since(self._over_us, self.stress > 1, now_us)
         self._under_us = _since(self._under_us, self.stress < RECOVERED, now_us)
+        if not act:
+            return False
         if self._over_us is not None and now_us - self._over_us >= RISE_AFTER_US:
             return self._go(min(self.level + 1, len(LEVELS) - 1), now_us)
         if self._under_us is not None and now_us - self._under_us >= FALL_AFTER_US:

@@ -100,12 +100,22 @@ def payload_map(publish: MediaSection, slot: MediaSection) -> tuple[tuple[int, i
     """(publisher's payload type, receiver's, receiver's for retransmission) of each codec that the receiver plays."""
     if publish.kind != slot.kind:
         return ()
-    matches = ((codec, match_codec(codec, publish.kind, slot.codecs)) for codec in publish.codecs)
+    matches = ((codec, _decoder(codec, publish, slot)) for codec in publish.codecs)
     return tuple(
         (codec.payload_type, decoder.payload_type, decoder.rtx_payload_type)
         for codec, decoder in matches
         if decoder is not None
     )
+
+
+def _decoder(codec: Codec, publish: MediaSection, slot: MediaSection) -> Codec | None:
+    """RED goes to who has not negotiated it as what is inside: the engine strips it where the payload types are one."""
+    found = match_codec(codec, publish.kind, slot.codecs)
+    if found is None and codec.name == "red":
+        inside = {word for words in codec.parameters for word in words.split("/")}
+        primary = next((one for one in publish.codecs if inside == {str(one.payload_type)}), None)
+        return None if primary is None else match_codec(primary, publish.kind, slot.codecs)
+    return found
 
 
 def read_sections(description: SessionDescription) -> tuple[MediaSection, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import av
 import av.logging
@@ -16,7 +17,8 @@ from tests.captures.depacketize import Picture, frames
 DECODERS = {Codec.VP8: "vp8", Codec.VP9: "vp9", Codec.H264: "h264", Codec.AV1: "libdav1d"}
 
 
-class Decoded(NamedTuple):
+@dataclass(frozen=True)
+class Decoded:
     index: int
     """Of the picture that it belongs to."""
     width: int
@@ -24,10 +26,10 @@ class Decoded(NamedTuple):
 
 
 def decode(codec: Codec, pictures: Sequence[Picture], *, all_layers: bool = False) -> list[Decoded]:
-    """av.FFmpegError where a decoder stumbles. Of the spatial layers of a picture only the highest, unless `all_layers`."""
+    """av.FFmpegError where a decoder stumbles. Of a picture's spatial layers only the highest, unless `all_layers`."""
     av.logging.set_level(av.logging.PANIC)
     layers = {"alllayers": str(int(all_layers)), "max_frame_delay": "1"} if codec is Codec.AV1 else {}
-    context = av.CodecContext.create(DECODERS[codec], "r")
+    context: Any = av.CodecContext.create(DECODERS[codec], "r")
     context.options = {"err_detect": "explode", **layers}
     context.thread_count = 1
     found: list[Decoded] = []
@@ -38,7 +40,11 @@ def decode(codec: Codec, pictures: Sequence[Picture], *, all_layers: bool = Fals
             found += [_decoded(frame) for frame in context.decode(packet)]
     found += [_decoded(frame) for frame in context.decode(None)]
     if codec is Codec.VP9 and not all_layers:
-        found = [one for one, after in zip(found, [*found[1:], None], strict=True) if after is None or after.index != one.index]
+        found = [
+            one
+            for one, after in zip(found, [*found[1:], None], strict=True)
+            if after is None or after.index != one.index
+        ]
     return found
 
 

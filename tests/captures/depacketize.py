@@ -33,7 +33,8 @@ def pictures(packets: Iterable[RtpPacket], gaps: list[int] | None = None) -> lis
     last = None
     for packet in packets:
         if last is not None and packet.sequence != (last + 1) & 0xFFFF:
-            assert gaps is not None and packet.sequence == (last + 2) & 0xFFFF, f"a gap: {last}, {packet.sequence}"
+            assert gaps is not None, f"a gap: {last}, {packet.sequence}"
+            assert packet.sequence == (last + 2) & 0xFFFF, f"a wide gap: {last}, {packet.sequence}"
             gaps.append(len(found))
         last = packet.sequence
         if not found or found[-1].timestamp != packet.timestamp:

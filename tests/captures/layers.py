@@ -37,8 +37,8 @@ class SourcePicture:
 
 @dataclass(frozen=True)
 class Contents:
-    """From each stream's first keyframe on, without what Chromium cut short: when a keyframe is asked for, it throws away
-    what waits to be sent, in the middle of a picture (the sequence numbers go on without a gap)."""
+    """From each stream's first keyframe on, without what Chromium cut short: when a keyframe is asked for, it throws
+    away what waits to be sent, in the middle of a picture (the sequence numbers go on without a gap)."""
 
     pictures: tuple[SourcePicture, ...]
     by_body: dict[bytes, list[int]]
@@ -104,5 +104,5 @@ def temporal_ids(capture: Capture, own: Sequence[Picture]) -> list[int]:
         elif capture.codec is Codec.VP9:
             found.append(parse_vp9(picture.packets[0].payload).temporal or 0)
         else:
-            found.append([reader.read(one) for one in descriptors if one is not None][0].temporal)
+            found.append(next(reader.read(one) for one in descriptors if one is not None).temporal)
     return found

@@ -13,6 +13,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sfu.engine.codecs import Codec
 from sfu.rooms.media import SentTrack
@@ -35,7 +36,8 @@ READY_WITHIN_S = 30.0
 KEPT = (HeaderExtension.MID, HeaderExtension.RID, HeaderExtension.DEPENDENCY_DESCRIPTOR)
 
 KEEP_CONNECTIONS = """globalThis.connections = []; const Original = RTCPeerConnection;
-globalThis.RTCPeerConnection = class extends Original { constructor(...all) { super(...all); connections.push(this); } };"""
+globalThis.RTCPeerConnection = class extends Original {
+  constructor(...all) { super(...all); connections.push(this); } };"""
 LIMIT = """(async () => { for (const sender of connections.flatMap((one) => one.getSenders())) {
   if (sender.track?.kind !== "video") continue;
   const parameters = sender.getParameters(); const rates = %s;
@@ -79,7 +81,9 @@ async def record(name: str, browser: Chromium, server: TappedServer) -> None:
         await viewers[-1].sees("Ada", CAMERA["width"] // scale, READY_WITHIN_S)
     conductor = server.server.directory.conductors[name]
     member, track = next((m, t) for m in conductor.members.values() for t in m.media.tracks.values())
-    line = server.tap.line_of(member.media._connection.transport)
+    connection = member.media._connection
+    assert connection is not None
+    line = server.tap.line_of(connection.transport)
     assert line is not None
     port = server.server._ports[0]
     until = asyncio.get_running_loop().time() + DURATION_S
@@ -101,7 +105,7 @@ def save(name: str, track: SentTrack, tapped: list[Tapped], start_us: float) -> 
     codecs = {codec.payload_type: codec for codec in section.codecs}
     codec = next(codecs[packet.payload_type] for packet in parsed if packet.payload_type in codecs)
     kinds = {identifier: EXTENSION_URIS[uri] for identifier, uri in section.extensions.items() if uri in EXTENSION_URIS}
-    told = {
+    told: dict[str, Any] = {
         "codec": Codec[codec.name.upper()].name,
         "payload_type": codec.payload_type,
         "mid": section.mid,
@@ -110,14 +114,18 @@ def save(name: str, track: SentTrack, tapped: list[Tapped], start_us: float) -> 
         "extensions": {kind.name: identifier for identifier, kind in kinds.items() if kind in KEPT},
         "ssrcs": ssrcs_of(track, kinds, [packet for packet in parsed if packet.payload_type == codec.payload_type]),
     }
-    media = [one for one, packet in zip(tapped, parsed, strict=True) if packet.ssrc in told["ssrcs"] and one.at_us >= start_us]
+    media = [
+        one
+        for one, packet in zip(tapped, parsed, strict=True)
+        if packet.ssrc in told["ssrcs"] and one.at_us >= start_us
+    ]
     path = FOLDER / f"{name}.pcap"
     write_pcap(path, (Timed(packet.at_us - media[0].at_us, packet.data) for packet in media))
     path.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n")
     print(name, len(media), "packets,", path.stat().st_size // 1000, "kB")
 
 
-def ssrcs_of(track: SentTrack, kinds: dict[int, int], packets: list[RtpPacket]) -> list[int]:
+def ssrcs_of(track: SentTrack, kinds: dict[int, HeaderExtension], packets: list[RtpPacket]) -> list[int]:
     """Of each layer, in their order. Chromium names the rid only until the server has heard it."""
     rid_id = next((identifier for identifier, kind in kinds.items() if kind == HeaderExtension.RID), None)
     named = {dict(packet.extensions)[rid_id]: packet.ssrc for packet in packets if rid_id in dict(packet.extensions)}

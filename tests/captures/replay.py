@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -77,8 +77,16 @@ class Viewer:
     slot: int = 0
 
 
-def replay(capture: Capture, viewers: Sequence[Viewer], *, descriptors: bool = True) -> Driver:
-    """`descriptors=False`: the publisher's dependency descriptors are not negotiated."""
+@dataclass
+class Played:
+    driver: Driver
+    publisher: Peer
+    track: int
+    start_us: int
+
+
+def prepare(capture: Capture, *, descriptors: bool = True) -> Played:
+    """The publisher and its track. `descriptors=False`: its dependency descriptors are not negotiated."""
     driver = Driver()
     publisher = driver.connect("publisher")
     ids = {identifier: int(kind) for kind, identifier in capture.extensions.items()}
@@ -90,6 +98,13 @@ def replay(capture: Capture, viewers: Sequence[Viewer], *, descriptors: bool = T
     for rid, ssrc in zip(capture.rids or ("",), capture.ssrcs, strict=True):
         driver.commands.add_layer(track, rid.encode(), ssrc)
     driver.flush()
+    return Played(driver, publisher, track, driver.now_us)
+
+
+def replay(capture: Capture, viewers: Sequence[Viewer], *, descriptors: bool = True) -> Played:
+    """All of a capture, at its own pace."""
+    played = prepare(capture, descriptors=descriptors)
+    driver = played.driver
     for number, viewer in enumerate(viewers):
         peer = driver.connect(f"viewer{number}")
         extensions = {int(HeaderExtension.MID): MID_ID}
@@ -101,13 +116,13 @@ def replay(capture: Capture, viewers: Sequence[Viewer], *, descriptors: bool = T
         driver.flush()
         spatial, temporal = viewer.targets[0][1]
         payloads = [(capture.payload_type, OUT_PAYLOAD_TYPE, OUT_RTX)]
-        driver.bind(viewer.slot, track, 77, 1, spatial=spatial, temporal=temporal, payloads=payloads)
-    _feed(driver, publisher, capture.packets, viewers)
+        driver.bind(viewer.slot, played.track, 77, 1, spatial=spatial, temporal=temporal, payloads=payloads)
+    _feed(played, capture.packets, viewers)
     driver.assert_accounts_balance()
-    return driver
+    return played
 
 
-def _keep(viewer: Viewer):  # type: ignore[no-untyped-def]
+def _keep(viewer: Viewer) -> Callable[[bytes, int], None]:
     def keep(data: bytes, at_us: int) -> None:
         packet = parse_rtp(data)
         if packet.payload_type == OUT_PAYLOAD_TYPE and packet.payload:
@@ -116,14 +131,14 @@ def _keep(viewer: Viewer):  # type: ignore[no-untyped-def]
     return keep
 
 
-def _feed(driver: Driver, publisher: Peer, packets: Sequence[Timed], viewers: Sequence[Viewer]) -> None:
-    start_us = driver.now_us
+def _feed(played: Played, packets: Sequence[Timed], viewers: Sequence[Viewer]) -> None:
+    driver, publisher = played.driver, played.publisher
     changes = sorted((at, n, target) for n, viewer in enumerate(viewers) for at, target in viewer.targets[1:])
     for at_us, data in packets:
         while changes and changes[0][0] <= at_us:
             _, number, (spatial, temporal) = changes.pop(0)
             driver.target(viewers[number].slot, spatial, temporal)
-        driver.now_us = start_us + at_us
+        driver.now_us = played.start_us + at_us
         publisher.datagram(publisher.protect.protect(data))
         driver.pump()
     driver.advance(SETTLE_US)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,13 +40,14 @@ def way(request: pytest.FixtureRequest) -> Way:
 def shown(capture: Capture, held: Contents, viewer: Viewer) -> list[SourcePicture]:
     """Decodes what a viewer got: each picture, to the pixels of its layer. Returns what it saw, in order.
 
-    Left out is what nobody can show: pictures that Chromium itself cut short (see `Contents`), and those in the middle of
-    which another simulcast layer took over, for which the router leaves one sequence number out.
+    Left out is what nobody can show: pictures that Chromium itself cut short (see `Contents`), and those in the middle
+    of which another simulcast layer took over, for which the router leaves one sequence number out.
     """
     gaps: list[int] = []
     got = pictures([packet for _, packet in viewer.got], gaps)
     cut = {id(got[at - 1]) for at in gaps}
-    assert len(gaps) <= len(viewer.targets) * 2 and not (capture.scalable and gaps)
+    assert len(gaps) <= len(viewer.targets) * 2
+    assert not (capture.scalable and gaps)
     after: dict[int, int] = {}
     found = [(one, held.find(capture, one, after)) for one in got if id(one) not in cut]
     strange = [packet.payload for one, source in found if source is None for packet in one.packets]
@@ -58,7 +60,8 @@ def shown(capture: Capture, held: Contents, viewer: Viewer) -> list[SourcePictur
     for (picture, source), one in zip(whole, decoded, strict=True):
         layer = widths.index(one.width)
         assert one.digest == source.digests[layer], f"another picture than the publisher's at {source}"
-        assert picture.packets[-1].marker and not any(packet.marker for packet in picture.packets[:-1])
+        assert picture.packets[-1].marker
+        assert not any(packet.marker for packet in picture.packets[:-1])
         seen.append(replace(source, spatials=frozenset({layer})))
     return seen
 
@@ -66,9 +69,7 @@ def shown(capture: Capture, held: Contents, viewer: Viewer) -> list[SourcePictur
 def expected(capture: Capture, held: Contents, spatial: int, temporal: int) -> list[int]:
     """The timestamps of the pictures that a fixed target stands for."""
     return [
-        picture.timestamp
-        for picture in held.pictures
-        if spatial in picture.spatials and picture.temporal <= temporal
+        picture.timestamp for picture in held.pictures if spatial in picture.spatials and picture.temporal <= temporal
     ]
 
 
@@ -83,7 +84,10 @@ def test_every_target(way: Way) -> None:
         # Until the first keyframe of the wanted simulcast layer a lower one may be shown.
         first = next(at for at, one in enumerate(seen) if spatial in one.spatials)
         assert all(max(one.spatials) < spatial for one in seen[:first])
-        assert [one.timestamp for one in seen[first:]] == expected(capture, held, spatial, temporal), (spatial, temporal)
+        assert [one.timestamp for one in seen[first:]] == expected(capture, held, spatial, temporal), (
+            spatial,
+            temporal,
+        )
 
 
 def switches(seed: int, duration_us: int) -> list[tuple[int, tuple[int, int]]]:
@@ -111,14 +115,14 @@ def test_a_switch_each_second(way: Way) -> None:
 
 
 def max_gap_us(seen: Sequence[SourcePicture]) -> int:
-    return max(after.at_us - before.at_us for before, after in zip(seen, seen[1:], strict=False))
+    return max(after.at_us - before.at_us for before, after in itertools.pairwise(seen))
 
 
 def assert_forward(seen: Sequence[SourcePicture]) -> None:
     """Within a stream time never goes back, and nothing is shown twice."""
     for stream in {one.stream for one in seen}:
         times = [one.timestamp for one in seen if one.stream == stream]
-        assert all(0 < (after - before) % (1 << 32) < 1 << 31 for before, after in zip(times, times[1:], strict=False))
+        assert all(0 < (after - before) % (1 << 32) < 1 << 31 for before, after in itertools.pairwise(times))
 
 
 def test_captures_are_there() -> None:

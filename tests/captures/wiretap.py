@@ -10,6 +10,7 @@ from typing import Any, cast
 from unittest import mock
 
 import sfu.server
+import sfu.transport.ice_lite
 import sfu.transport.peer
 from sfu.config import Settings
 from sfu.engine.srtp import SrtpError, SrtpSession
@@ -65,7 +66,7 @@ class _Upstream(asyncio.DatagramProtocol):
         self.transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.DatagramTransport, transport)
+        self.transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         self.line.got.append((time.monotonic_ns() // 1000, data))
@@ -84,7 +85,7 @@ class Wiretap(asyncio.DatagramProtocol):
         self._upstreams: dict[Address, asyncio.Task[_Upstream]] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.DatagramTransport, transport)
+        self.transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         at_us = time.monotonic_ns() // 1000
@@ -130,7 +131,7 @@ class TappedServer:
     async def start(cls) -> TappedServer:
         loop = asyncio.get_running_loop()
         _, tap = await loop.create_datagram_endpoint(Wiretap, local_addr=(HOST, 0))
-        candidates = sfu.server.host_candidates
+        candidates = sfu.transport.ice_lite.host_candidates
         on_state = sfu.transport.peer.PeerTransport._on_dtls_state
 
         def tapped_candidates(addresses: Any, port: int) -> Any:
@@ -143,7 +144,7 @@ class TappedServer:
                 line.profile, line.sent_key, line.got_key = keys.profile.number, keys.receive, keys.send
             on_state(peer, state)
 
-        patches = [
+        patches: list[Any] = [
             mock.patch.object(sfu.server, "host_candidates", tapped_candidates),
             mock.patch.object(sfu.transport.peer.PeerTransport, "_on_dtls_state", noting_keys),
         ]

@@ -108,6 +108,7 @@ def assert_nothing_lost(packets: Sequence[tuple[str, int, int, int]], made: dict
     """From the first packet that a receiver got on, it got each one, once, and in order."""
     for kind, count in made.items():
         numbers = [number for k, number, _, _ in packets if k == kind]
+        assert numbers, f"no {kind} came"
         assert numbers == list(range(numbers[0], count)), f"{kind}: {len(numbers)} packets, {count - numbers[0]} sent"
 
 

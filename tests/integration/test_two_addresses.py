@@ -24,7 +24,7 @@ from tests.load.conftest import until
 from tests.sdp.descriptions import captured
 from tests.signaling.websocket import Clients
 
-CAMERA = VideoSpec((VideoLayer("", 320, 180, 150_000),), temporal_layers=1)
+CAMERA = VideoSpec((VideoLayer("", 160, 90, 50_000),), temporal_layers=1)
 WITHIN_S = 5.0
 ROUNDS = 3
 

@@ -30,7 +30,8 @@ STAMP = struct.Struct("!4sQQ")
 """Magic, number of the packet within its kind, when it was made (us)."""
 SEARCH_BYTES = 64
 """In front of a stamp there are only a codec's headers."""
-CAMERA = VideoSpec((VideoLayer("", 640, 360, 600_000),), fps=30, temporal_layers=1)
+CAMERA = VideoSpec((VideoLayer("", 320, 180, 100_000),), fps=30, temporal_layers=1)
+"""Within what a server gives a receiver before it has measured anything."""
 CHECK_EVERY_S = 0.1
 """Browsers ask for consent each 5 s: too seldom to see that a check within a short stall is answered."""
 

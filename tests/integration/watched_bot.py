@@ -31,6 +31,8 @@ SEQUENCE_AT = 2
 TIMESTAMP_AT = 4
 # Between a switch to a source and the first packet from it here, so many more of it may have been lost.
 LOST_AROUND_A_SWITCH = 4
+# A machine that is busy may let a bot send a frame so late; a wrong clock goes wrong for longer.
+STALLS_US = 5_000_000
 # Packets that are shown with a violation.
 CONTEXT = 16
 UDP_SOCKETS = (Path("/proc/net/udp"), Path("/proc/net/udp6"))
@@ -53,7 +55,7 @@ class SlotWatch:
     """One slot's checker, told in time of what was lost on the way up."""
 
     def __init__(self, slot: LightSlot, uplinks: Uplinks) -> None:
-        self.checker = StreamChecker(replace(describe(slot), inbound_impaired=True, timestamp_tolerance_us=2_000_000))
+        self.checker = StreamChecker(replace(describe(slot), inbound_impaired=True, timestamp_tolerance_us=STALLS_US))
         self.shown: set[tuple[int, int]] = set()
         """CSRC and timestamp of each packet."""
         self.contexts: list[str] = []

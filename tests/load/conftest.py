@@ -15,7 +15,7 @@ from sfu.server import Server
 from sfu.transport.certificate import Certificate
 
 POLL_S = 0.01
-LIMIT_S = 15.0
+LIMIT_S = 45.0
 
 Join = Callable[..., Awaitable[LightPeer]]
 
@@ -29,7 +29,8 @@ async def until(condition: Callable[[], object]) -> None:
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    settings = {"dev": True, "http_port": 0, "udp_port": 0, "udp_host": "127.0.0.1"}
+    # Bots and server share a loop here: its lateness says nothing about the server's load.
+    settings = {"dev": True, "http_port": 0, "udp_port": 0, "udp_host": "127.0.0.1", "shed_load": False}
     server = Server(Settings.model_validate(settings))
     await server.start()
     try:

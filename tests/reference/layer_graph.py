@@ -173,9 +173,7 @@ class Graph:
                     spatial=frame.spatial,
                     switching_up=self.switching_up(frame),
                     inter_layer=any(one.picture == frame.picture for one in frame.refs),
-                    p_diffs=tuple(
-                        frame.picture - one.picture for one in frame.refs if one.picture != frame.picture
-                    ),
+                    p_diffs=tuple(frame.picture - one.picture for one in frame.refs if one.picture != frame.picture),
                 )
             )
             for frame in self.frames

@@ -26,26 +26,28 @@ class DependencySelector:
     dropped: set[int] = field(default_factory=set)
     """Frame numbers of this sequence that were held back."""
     reader: ReferenceReader = field(default_factory=ReferenceReader)
+    closed: int = -1
+    """The last picture whose end was forwarded, marked as such."""
 
-    def take(self, descriptor: bytes) -> bool:
+    def take(self, descriptor: bytes, picture: int) -> bool:
         """Whether the frame is forwarded."""
         try:
             frame = self.reader.read(descriptor)
         except UnknownTemplateError:
-            if self.wish[0] < 0 and self.target is None:
-                return False
             return False
         structure = self.reader.structure
         assert structure is not None
         if self.wish[0] < 0:
             self.target = None
             return False
-        forwarded = self._decide(frame, structure)
+        forwarded = self._decide(frame, structure, picture)
         if not forwarded:
             self.dropped.add(frame.frame_number)
+        elif self.target is not None and frame.spatial == structure.target_layers[self.target][0]:
+            self.closed = picture
         return forwarded
 
-    def _decide(self, frame: Dependency, structure: Structure) -> bool:
+    def _decide(self, frame: Dependency, structure: Structure, picture: int) -> bool:
         wanted = self._wanted(structure)
         if frame.structure is not None:
             self.target, self.dropped = wanted, set()
@@ -53,7 +55,8 @@ class DependencySelector:
         if self.target is None:
             return False
         kept = not any((frame.frame_number - fdiff) % NUMBERS in self.dropped for fdiff in frame.fdiffs)
-        if kept and self._may_switch(frame, structure, wanted):
+        rises = structure.target_layers[wanted][0] > structure.target_layers[self.target][0]
+        if kept and self._may_switch(frame, structure, wanted) and not (rises and self.closed == picture):
             self.target = wanted
         return kept and frame.indications[self.target] != NOT_PRESENT
 

@@ -42,7 +42,7 @@ def test_between_browsers_with_other_numbers() -> None:
     assert payload_map(firefox[1], chromium[2]) == ((120, 96, 97), (121, 98, 99), (99, 45, 46))
     # This Firefox has no H.264: what it cannot play has no entry.
     assert payload_map(chromium[1], firefox[2]) == ((96, 120, 124), (45, 99, 100), (98, 121, 125))
-    assert payload_map(firefox[0], chromium[6]) == ((109, 111, None),)
+    assert payload_map(firefox[0], chromium[6]) == ((109, 111, None), (0, 0, None), (8, 8, None))
 
 
 def test_kinds_do_not_mix() -> None:

@@ -10,9 +10,12 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sfu.engine.bwe.bandwidth import BandwidthEstimator
+
+if TYPE_CHECKING:
+    from sfu.engine.bwe.bandwidth import Plan
 from sfu.engine.transport_cc import ArrivalTracker
 from tests.simulation.clock import VirtualClock
 from tests.simulation.links import OVERHEAD_BYTES, Link, LinkModel
@@ -100,7 +103,7 @@ class Path:
         self._queued_bytes = 0
         self._free_us = 0
         self._waking = False
-        self._probe: dict[str, int] | None = None
+        self._probe: Plan | None = None
         self._probe_packets = 0
         self._probe_bytes = 0
         self._probe_began_us = 0
@@ -239,8 +242,11 @@ class Path:
     def _wake_for_probe(self) -> None:
         if self._probe is None and not self._queue:
             self._begin_probe()
-            if self._probe is not None:
-                self._wake()
+            self._wake_if_probing()
+
+    def _wake_if_probing(self) -> None:
+        if self._probe is not None:
+            self._wake()
 
     def _sample(self) -> None:
         snapshot = self.estimator.snapshot()

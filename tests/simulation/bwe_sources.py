@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is sent over a bwe_path: an encoder that follows the estimate, simulcast layers to choose from, a TCP-like flow."""
+"""What is sent over a bwe_path: an encoder that follows the estimate, simulcast layers to choose from, a Reno flow."""
 
 from __future__ import annotations
 

@@ -40,6 +40,8 @@ cdef struct RateControlParameters:
     int64_t compete_queue_us        # which is not followed beyond this
     double compete_packets          # more per RTT, each RTT, but not beyond
     double compete_increase         # this factor per second
+    double drains_shrinking         # drains that find less than this share of what the first one found,
+    uint32_t severity_max           # ever harder drains, or
     uint32_t drains_max             # drains in a row until the queue is held for another flow's
     double compete_backoff          # at a loss
     int64_t compete_test_us         # so often it is tested whether the queue is another's at all

@@ -38,11 +38,13 @@ cdef void rate_default(RateControlParameters *p) noexcept nogil:
     p.compete_queue_us = 400_000
     p.compete_packets = 1.0
     p.compete_increase = 1.5
-    p.drains_max = 3
-    p.compete_test_us = 20_000_000
+    p.drains_max = 4
+    p.drains_shrinking = 0.6
+    p.severity_max = 2
+    p.compete_test_us = 30_000_000
     p.compete_alone = 0.85
     p.compete_loss = 0.1
-    p.compete_backoff = 0.8
+    p.compete_backoff = 0.85
 
 
 cdef void throughput_default(ThroughputParameters *p) noexcept nogil:

@@ -21,7 +21,6 @@ cdef enum:                              # own
     DRAINED_MAX_US = 35_000
     DRAIN_MAX_US = 2_500_000            # a drain takes no longer
     LAG_US = 500_000
-    SEVERITY_MAX = 2
     UNPROVOKED_US = 5_000_000
     FLAT_WAIT_US = 600_000
     FLAT_US = 10_000                    # a queue that moves less while it should drain is none
@@ -33,7 +32,6 @@ cdef double UNDRAINED = 0.8             # a queue that still has this share of i
 cdef double DRAINED_PACKETS = 1.0
 cdef double HARDER = 0.125              # each time deeper, before a queue is held for another flow's
 cdef double RAISED = 1.05               # a rate above resume_bps × this
-cdef double SHRINKING = 0.8             # drains that find ever less capacity give way to somebody
 cdef double OVERLOADED = 0.95           # less than this share of the rate passes: it is our own overload
 cdef double FAR_BELOW = 0.5             # a throughput below this share of the rate: reduce at once
 
@@ -189,7 +187,7 @@ cdef void begin_drain(RateControl *r, const RateControlParameters *p, const Rate
         capacity_bps = min(r.rate_bps, heard.busy_bps)
     if provoked(r, p, heard):
         r.drains = 0
-    if r.drains >= p.drains_max and capacity_bps < SHRINKING * r.first_drain_bps:
+    if r.drains >= p.drains_max and capacity_bps < p.drains_shrinking * r.first_drain_bps:
         begin_compete(r, heard.now_us)
         return
     if r.state != RATE_DRAIN:
@@ -264,7 +262,7 @@ cdef void drain(RateControl *r, const RateControlParameters *p, const RateInput 
         begin_drain(r, p, heard)
     elif heard.now_us - r.visible_us > p.drain_wait_us or heard.now_us - r.drain_us > DRAIN_MAX_US:
         # What we send passes, and yet the queue stays.
-        if r.severity < SEVERITY_MAX:
+        if r.severity < p.severity_max:
             r.severity += 1
             begin_drain(r, p, heard)
         else:
@@ -286,7 +284,7 @@ cdef void compete(RateControl *r, const RateControlParameters *p, const RateInpu
     cdef double elapsed = (heard.now_us - r.changed_us) / 1e6, step_bps
     if heard.now_us - r.competing_us > p.compete_test_us:
         # Once in a while: does a deep cut empty the queue after all?
-        r.severity = SEVERITY_MAX
+        r.severity = p.severity_max
         begin_drain(r, p, heard)
         return
     if heard.now_us - r.lagged_us > LAG_US:
