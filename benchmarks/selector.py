@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The layer selector and the rewriter on captures of Chromium: ns per decision and per rewrite, and 1,000 subscribers."""
+"""Layer selector and rewriter on captures of Chromium: ns per decision and per rewrite, and 1,000 subscribers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def crowd(name: str, subscribers: int) -> list[Figure]:
     peer.on_rtp = None
     extensions = {int(HeaderExtension.MID): 4, int(HeaderExtension.DEPENDENCY_DESCRIPTOR): 12}
     for number in range(subscribers):
-        slot = played.driver.commands.add_forwarder(peer.handle, "video", b"%d" % number, 0x1000 + number, 0, extensions)
+        slot = played.driver.commands.add_forwarder(
+            peer.handle, "video", b"%d" % number, 0x1000 + number, 0, extensions
+        )
         played.driver.commands.bind(slot, played.track, 77, 1, [(capture.payload_type, 120, None)])
         played.driver.commands.set_target(slot, 0, 0)
     played.driver.flush()

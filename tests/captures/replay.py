@@ -115,7 +115,7 @@ def replay(capture: Capture, viewers: Sequence[Viewer], *, descriptors: bool = T
         peer.on_rtp = _keep(viewer)
         driver.flush()
         spatial, temporal = viewer.targets[0][1]
-        payloads = [(capture.payload_type, OUT_PAYLOAD_TYPE, OUT_RTX)]
+        payloads: list[tuple[int, int, int | None]] = [(capture.payload_type, OUT_PAYLOAD_TYPE, OUT_RTX)]
         driver.bind(viewer.slot, played.track, 77, 1, spatial=spatial, temporal=temporal, payloads=payloads)
     _feed(played, capture.packets, viewers)
     driver.assert_accounts_balance()

@@ -5,7 +5,8 @@ The monotonic clock is one for the whole machine, and the kernel says when a dat
 way through the server, and not how soon this process gets to its socket.
 
 - `send`: at `{"stop": true}` it stops sending and says how many packets of each kind there were.
-- `receive`: at `{"report": true}` it says what came, and at which times its connectivity checks were answered.
+- `receive`: at `{"report": true}` it says what came, at which times its connectivity checks were answered, and how many
+  publications the server has ever paused for it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import struct
 import sys
 from dataclasses import dataclass, field
 
+from sfu.client.messages import Event, SubscriptionPaused
 from sfu.load.connection import now_us
 from sfu.load.media import AudioSpec, PacketMark, VideoLayer, VideoSpec
 from sfu.load.peer import LightPeer, LightSpec
@@ -95,13 +97,20 @@ async def send(url: str) -> None:
 async def receive(url: str) -> None:
     arrivals = Arrivals()
     answered_us: list[int] = []
+    paused: set[str] = set()
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, SubscriptionPaused) and event.paused:
+            paused.add(event.publication)
+
     spec = LightSpec(room=ROOM, name="receiver", audio=None, video=None, video_slots=1)
-    peer = await LightPeer.join(url, spec, on_packet=arrivals)
+    peer = await LightPeer.join(url, spec, on_packet=arrivals, on_event=on_event)
     checking = asyncio.create_task(check_often(peer, answered_us))
     say(joined=True)
     async for _ in commands():
         repeated = sum(slot.statistics.duplicates for slot in peer.slots.values())
-        say(packets=arrivals.packets, answered_us=answered_us, repeated=repeated, **health(peer))
+        heard = {"packets": arrivals.packets, "answered_us": answered_us, "repeated": repeated}
+        say(paused=len(paused), **heard, **health(peer))
     checking.cancel()
     await asyncio.gather(checking, return_exceptions=True)
     await peer.close()
