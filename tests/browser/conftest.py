@@ -41,6 +41,10 @@ async def firefox_browser(firefox: str, tmp_path_factory: pytest.TempPathFactory
     await browser.close()
 
 
+# As make test-full runs it.
+FULL_TIER = 10.0
+
+
 @pytest.fixture
 def room(request: pytest.FixtureRequest) -> str:
     return f"{request.node.name[:40]}-{secrets.token_hex(3)}"
@@ -68,3 +72,9 @@ async def join(open_page: Callable[..., Awaitable[ChromiumPage]], server: Server
         return await CallPage.join(await open_page(), server.url, room, name, **parameters)
 
     return join_one
+
+
+@pytest.fixture(scope="session")
+def judged(scale: float) -> bool:
+    """Whether freezes, losses and delays are asserted: in the full tier only, on a machine that does nothing else."""
+    return scale >= FULL_TIER

