@@ -20,7 +20,7 @@ JOINS = 20
 # Joins by the form and resolves with the milliseconds until the browser has a frame of somebody to show.
 JOIN_BY_CLICK = """new Promise((resolve) => {
   const clicked = performance.now();
-  document.querySelector("#join-form button").click();
+  document.querySelector("#join-form button[type=submit]").click();
   const look = () => {
     const video = document.querySelector(".tile:not(.local) video");
     if (video) video.requestVideoFrameCallback(() => resolve(performance.now() - clicked));
