@@ -2,10 +2,12 @@
 """Compiles every sfu/**/*.pyx; everything else about the distribution stands in pyproject.toml.
 
 PYSFU_BUILD chooses how: `release` (default), `debug` (bounds checks, -Og -g) or `asan` (as debug, with AddressSanitizer
-and UndefinedBehaviorSanitizer; see tools/asan.sh for how to run it).
+and UndefinedBehaviorSanitizer; see tools/asan.sh for how to run it). PYSFU_CYTHON_CACHE names a folder in which several
+checkouts share what Cython has translated; for the compiler's part, CC="ccache gcc" does.
 """
 
 import fcntl
+import multiprocessing
 import os
 import zlib
 from pathlib import Path
@@ -61,6 +63,15 @@ def extensions() -> list[Extension]:
     return found
 
 
+def processes(wanted: int) -> int:
+    """Cython's processes share semaphores. Where there are none, as in a chroot without /dev/shm, it works alone."""
+    try:
+        multiprocessing.Lock()
+    except OSError:
+        return 0
+    return wanted
+
+
 class BuildExtensions(build_ext):
     """Translates and compiles in parallel; only what is older than its .pyx, its .pxd or a .pxd it cimports."""
 
@@ -73,10 +84,11 @@ class BuildExtensions(build_ext):
         if self.distribution.ext_modules:
             self.distribution.ext_modules = cythonize(
                 self.distribution.ext_modules,
-                nthreads=jobs,
+                nthreads=processes(jobs),
                 build_dir=TRANSLATED,
                 compiler_directives=DIRECTIVES,
                 show_all_warnings=False,
+                cache=os.environ.get("PYSFU_CYTHON_CACHE") or False,
             )
         super().finalize_options()
         self.parallel = jobs

@@ -527,6 +527,7 @@ cdef void fill_hole(RouterState *s, Forwarder *f, int64_t out, int64_t now_us) n
     cdef SentPacket *entry
     cdef const SentPacket *before
     cdef uint8_t *buffer
+    cdef uint32_t waiting = packets_waiting(f.transport)
     if f.sent == NULL or out > f.rewriter.highest_out or f.rewriter.highest_out - out >= SENT_LOG:
         return
     entry = &f.sent[out & (SENT_LOG - 1)]
@@ -544,6 +545,8 @@ cdef void fill_hole(RouterState *s, Forwarder *f, int64_t out, int64_t now_us) n
     entry.rtx_payload_type = before.rtx_payload_type
     entry.padding = True
     protect_and_send(s, f, buffer, write_filler(f, entry, buffer, False), True)
+    if packets_waiting(f.transport) > waiting:
+        entry.resent_us = -s.now_us
 
 
 cdef void forwarder_nack(RouterState *s, Forwarder *f, uint16_t sequence, int64_t now_us) noexcept nogil:

@@ -36,7 +36,7 @@ from sfu.rooms.layers import ALL_TEMPORAL, Target, choose_target, limit_target
 from sfu.rooms.media import SentTrack, SlotState
 from sfu.rooms.member import Member
 from sfu.rooms.model import Kind, Layer, Participant, ParticipantId, Publication, PublicationId, Source, Wish
-from sfu.rooms.rates import TrackRates
+from sfu.rooms.rates import ASSUMED_BPS, TrackRates
 from sfu.rooms.shedding import NO_CAPS, Caps
 from sfu.rooms.speakers import Speakers
 
@@ -44,11 +44,16 @@ from sfu.rooms.speakers import Speakers
 # fifty small ones a second so much.
 VIDEO_OVERHEAD: Final = 1.05
 AUDIO_OVERHEAD_BPS: Final = 16_000
+# Of a microphone that has not been measured yet: Opus in browsers.
+AUDIO_ASSUMED_BPS: Final = 40_000
 # Kept free for whoever begins to speak.
 AUDIO_RESERVE_BPS: Final = 50_000
 
 # A receiver whose link carries so many times what it wants is as good as one without a limit.
 AMPLE: Final = 1.5
+# So long after the beginning a receiver is sent the lowest layers while its first estimate is waited for. Who sends no
+# feedback never has one, and is then taken to have no limit.
+FIRST_ESTIMATE_US: Final = 1_000_000
 # Between two runs for a receiver that has a limit, and for one that has none.
 LIMITED_INTERVAL_US: Final = 100_000
 FREE_INTERVAL_US: Final = 500_000
@@ -101,6 +106,7 @@ class _Account:
     paused: dict[PublicationId, Publication] = field(default_factory=dict)
     """What it has been told is paused."""
     satisfaction: float = 1.0
+    connected_us: int | None = None
     due_us: int = 0
     ran_us: int | None = None
 
@@ -150,6 +156,10 @@ class Allocator:
     def take_estimate(self, member: Member, rate_bps: int, congestion: int, now_us: int) -> bool:
         """True: the receiver should be run at once."""
         return self._account(member).budget.take(rate_bps, congestion, now_us)
+
+    def connected(self, member: Member, now_us: int) -> None:
+        """Its media can flow from now on."""
+        self._account(member).connected_us = now_us
 
     def forget(self, participant: Participant) -> None:
         """It has left, or lost its transport."""
@@ -215,19 +225,24 @@ class Allocator:
             account.ran_us = now_us
             run = self._look(member, account, ladders)
             if account.budget.estimate_bps is None:
-                account.due_us = now_us + FREE_INTERVAL_US
-                self._give_all(run)
+                waits = account.connected_us is None or now_us - account.connected_us < FIRST_ESTIMATE_US
+                account.due_us = now_us + (LIMITED_INTERVAL_US if waits else FREE_INTERVAL_US)
+                self._give(run, least=waits)
             else:
                 limited.append(run)
         if limited:
             self._share(limited, now_us)
 
-    def _give_all(self, run: _Run) -> None:
+    def _give(self, run: _Run, *, least: bool) -> None:
+        """All that is wished for, or the lowest layers of it."""
         wanted_bps = run.audio_bps
         for seat in run.seats:
+            target = seat.target
             if seat.cap > PAUSED:
                 wanted_bps += seat.ladder.steps[seat.cap].rate_bps
-            self._set(run, seat, seat.target, seat.desired)
+                if least:
+                    target = target._replace(spatial=seat.ladder.steps[0].target.spatial)
+            self._set(run, seat, target, seat.desired)
         run.account.standings.clear()
         run.account.satisfaction = 1.0
         self._tell_paused(run, {seat.publication.id: PauseReason.OVERLOAD for seat in run.seats if seat.shed})
@@ -239,7 +254,7 @@ class Allocator:
         allocation = allocate(sources, receivers, before, now_us)
         index = {publication.id: column for column, (publication, _) in enumerate(columns)}
         for row, run in enumerate(runs):
-            self._apply(run, row, index, allocation)
+            self._apply(run, row, index, allocation, starting=run.account.budget.starting(now_us))
             wanted_bps = int(allocation.wanted_bps[row])
             self._tell_wanted(run, wanted_bps)
             ample = run.account.satisfaction == 1 and wanted_bps * AMPLE < receivers.budget_bps[row]
@@ -258,7 +273,10 @@ class Allocator:
         }
         return sorted(found.values(), key=lambda column: self._age(column[0]))
 
-    def _apply(self, run: _Run, row: int, index: dict[PublicationId, int], allocation: Allocation) -> None:
+    def _apply(
+        self, run: _Run, row: int, index: dict[PublicationId, int], allocation: Allocation, *, starting: bool
+    ) -> None:
+        """`starting`: the most important video flows in any case, for a link is probed with what flows over it."""
         course = allocation.course
         standings: dict[PublicationId, _Standing] = {}
         paused: dict[PublicationId, PauseReason] = {}
@@ -272,6 +290,8 @@ class Allocator:
                 continue
             column = index[publication]
             level = int(course.level[row, column])
+            if starting and not steps:
+                level = max(level, 0)
             steps += seat.cap + 1
             reached += level + 1
             target = NOTHING if level == PAUSED else seat.ladder.steps[level].target
@@ -379,7 +399,9 @@ class Allocator:
             simulcast = len(track.section.rids) > 1
             codec = track.section.codecs[0].name.upper() if track.section.codecs else ""
             layered = simulcast if codec == "VP8" else len(track.layers) > 1
-            rates = TrackRates(scalable=not simulcast, temporal=layered and codec in TEMPORAL_CODECS)
+            assumed_bps = AUDIO_ASSUMED_BPS if track.section.kind == "audio" else ASSUMED_BPS
+            temporal = layered and codec in TEMPORAL_CODECS
+            rates = TrackRates(scalable=not simulcast, temporal=temporal, assumed_bps=assumed_bps)
             rates.observe(track.layers, (), 0)
             self._rates[track.handle] = rates
         return rates
@@ -445,5 +467,6 @@ def _arrays(
                 before.level[row, column] = seat.ladder.level_of(standing.target)
                 before.priority[row, column] = standing.priority
                 before.downgraded_us[row, column] = standing.downgraded_us
-                before.upgraded_us[row, column] = standing.upgraded_us
+                if not run.account.budget.starting(now_us):
+                    before.upgraded_us[row, column] = standing.upgraded_us
     return sources, receivers, before

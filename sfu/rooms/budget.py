@@ -12,6 +12,10 @@ from sfu.rooms.allocation import NORMAL, UNLIMITED
 # An upgrade counts on what the estimate has been for so long: a rate control's swing is longer, a single high is not.
 STEADY_US: Final = 1_000_000
 
+# In a link's first seconds its estimate is mostly ignorance, and grows with each probe: it is followed up without
+# waiting.
+START_US: Final = 3_000_000
+
 # Of an estimate, at most so much is kept for retransmissions; beyond that it is the estimate that is wrong.
 MAX_RESERVE: Final = 0.15
 
@@ -34,6 +38,7 @@ class Budget:
     congestion: int = NORMAL
     loss: float = 0.0
     """Share of packets that are sent again."""
+    _began_us: int | None = None
     _recent: deque[tuple[int, int]] = field(default_factory=deque)
     """Estimates with their times: the one in force at the window's beginning, and those in it."""
     _spent_on_bps: int = 0
@@ -44,9 +49,14 @@ class Budget:
     def take(self, rate_bps: int, congestion: int, now_us: int) -> bool:
         """True: it should be acted upon at once."""
         worse = congestion > self.congestion or rate_bps < SUDDEN_FALL * self._spent_on_bps or self.estimate_bps is None
+        if self._began_us is None:
+            self._began_us = now_us
         self.estimate_bps, self.congestion = rate_bps, congestion
         self._recent.append((now_us, rate_bps))
         return worse
+
+    def starting(self, now_us: int) -> bool:
+        return self._began_us is not None and now_us - self._began_us < START_US
 
     def present(self, now_us: int) -> tuple[int, int]:
         """(now, and the least of late)"""
@@ -55,7 +65,9 @@ class Budget:
         while len(self._recent) > 1 and self._recent[1][0] <= now_us - STEADY_US:
             self._recent.popleft()
         self._spent_on_bps = self.estimate_bps
-        least = min((rate for _, rate in self._recent), default=self.estimate_bps)
+        least = self.estimate_bps
+        if not self.starting(now_us):
+            least = min((rate for _, rate in self._recent), default=least)
         share = 1 - min(self.loss, MAX_RESERVE)
         return int(self.estimate_bps * share), int(least * share)
 

@@ -299,6 +299,8 @@ class Conductor:
             member.tell(event)
 
     def _on_transport(self, member: Member, state: TransportState) -> None:
+        if state is TransportState.CONNECTED:
+            self.regulator.allocator.connected(member, self._clock())
         if state not in ENDED or member.participant.id not in self.members:
             return
         self.regulator.forget(member.participant)

@@ -27,9 +27,11 @@ MIN_SHARE: Final = 0.15
 
 
 class TrackRates:
-    def __init__(self, *, scalable: bool, temporal: bool) -> None:
-        """`scalable`: layers build upon each other. `temporal`: there are believed to be temporal layers."""
+    def __init__(self, *, scalable: bool, temporal: bool, assumed_bps: float = ASSUMED_BPS) -> None:
+        """`scalable`: layers build upon each other. `temporal`: there are believed to be temporal layers.
+        `assumed_bps`: of what is not known at all."""
         self._scalable = scalable
+        self._assumed_bps = assumed_bps
         self._layers_bps: list[float] = []
         self._measured: list[bool] = []
         self._shares = list(THREE_TEMPORAL if temporal else ONE_TEMPORAL)
@@ -41,7 +43,9 @@ class TrackRates:
         self._observed_us = now_us
         for index in range(max(len(declared), len(measured))):
             if index == len(self._layers_bps):
-                self._layers_bps.append(_assumed_bps(declared[index]) if index < len(declared) else ASSUMED_BPS)
+                layer = declared[index] if index < len(declared) else Layer()
+                size_bps = layer.pixels * ASSUMED_BPS_PER_PIXEL
+                self._layers_bps.append(float(layer.max_bitrate_bps or size_bps or self._assumed_bps))
                 self._measured.append(False)
             if index < len(measured) and measured[index].active and measured[index].bitrate_bps > 0:
                 self._take(index, measured[index].bitrate_bps, passed_us)
@@ -76,7 +80,3 @@ class TrackRates:
         if not 0 <= index < len(self._layers_bps):
             return 0.0
         return sum(self._layers_bps[: index + 1]) if self._scalable else self._layers_bps[index]
-
-
-def _assumed_bps(layer: Layer) -> float:
-    return float(layer.max_bitrate_bps or layer.pixels * ASSUMED_BPS_PER_PIXEL or ASSUMED_BPS)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 
@@ -66,6 +67,20 @@ async def test_what_is_scrolled_out_of_sight_is_not_sent(join: Join) -> None:
     await sends(ada, "")
     await ben.page.evaluate("probe.tile('Ada').style.marginTop = ''")
     await ben.sees("Ada", 960)
+
+
+async def test_the_smallest_layer_that_looks_well_is_asked_for(join: Join) -> None:
+    ben = await join("Ben", **WATCH)
+    layers = json.dumps([{"width": 320 << k, "height": 180 << k} for k in range(3)])
+    sizes = json.dumps([{"width": width, "height": width * 9 // 16} for width in (100, 320, 400, 401, 800, 801, 2000)])
+    found = await ben.page.evaluate(
+        f"import('/viewport.js').then((m) => {sizes}.map((size) => m.layerFor({layers}, size)?.width ?? null))"
+    )
+    assert found == [320, 320, 320, 640, 640, None, None]
+    upright = "m.layerFor([{width: 180, height: 320}, {width: 360, height: 640}], {width: 300, height: 169})"
+    assert await ben.page.evaluate(f"import('/viewport.js').then((m) => {upright})") is None
+    unknown = "m.layerFor([{width: 0, height: 0}, {width: 0, height: 0}], {width: 300, height: 169})"
+    assert await ben.page.evaluate(f"import('/viewport.js').then((m) => {unknown})") is None
 
 
 async def test_the_page_shows_how_good_connections_are(join: Join) -> None:

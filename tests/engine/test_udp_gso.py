@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfu.engine.datagram_socket import DatagramSocket
+from tests.engine.test_udp import has_ipv6
 
 MAX_SEGMENTS = 32
 MAX_SIZE = 65_507
@@ -146,6 +147,7 @@ def test_gso_can_be_turned_off() -> None:
     assert udp.counters["sent_gso_batches"] == 0
 
 
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
 def test_what_the_kernel_refuses_to_segment_is_sent_singly() -> None:
     udp, receiver = DatagramSocket(), DatagramSocket("::1")
     ipv6_mtu = 24

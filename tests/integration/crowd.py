@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 
 from sfu.load.connection import Impairment
 from sfu.load.media import AudioSpec, VideoLayer, VideoSpec
-from sfu.load.peer import LightSpec
 from sfu.transport.certificate import Certificate
-from tests.integration.watched_bot import Uplinks, WatchedBot, watched_bot
+from tests.integration.watched_bot import Uplinks, WatchedBot, WatchedSpec
 from tests.load.watching import tag_packet
 from tests.simulation.stream_rules import Report
 
@@ -67,7 +66,7 @@ class Crowd:
         self.joins += 1
         number = self.joins
         loss = UPLINK_LOSS if number % LOSSY_EVERY == 0 else 0.0
-        spec = LightSpec(
+        spec = WatchedSpec(
             room="ten",
             name=f"bot {number}",
             identity=identity or f"identity {number}",
@@ -78,9 +77,10 @@ class Crowd:
             seed=number,
             stamp=tag_packet,
             impairment=Impairment(outbound_loss=loss, seed=number),
+            uplinks=self._uplinks,
+            downlink_loss=DOWNLINK_LOSS if number % LOSSY_EVERY == 1 else 0.0,
         )
-        bot_class = watched_bot(self._uplinks, DOWNLINK_LOSS if number % LOSSY_EVERY == 1 else 0.0)
-        bot = await bot_class.join(self._url, spec, certificate=self._certificate)
+        bot = await WatchedBot.join(self._url, spec, certificate=self._certificate)
         for publication in bot.publications.values():
             self._uplinks.statistics[publication.number] = bot.connection.statistics
         self.inside.append(bot)

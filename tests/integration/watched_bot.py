@@ -90,16 +90,24 @@ class SlotWatch:
         return self.checker.finish(self._last_us)
 
 
-class WatchedBot(LightPeer):
-    """Made by `watched_bot`."""
+@dataclass(frozen=True)
+class WatchedSpec(LightSpec):
+    """`impairment` loses what the bot sends; what is lost on the way to it has to be seen by the checkers first."""
 
-    uplinks: Uplinks
-    downlink_loss: float
+    uplinks: Uplinks = field(default_factory=Uplinks)
+    downlink_loss: float = 0.0
+
+
+class WatchedBot(LightPeer):
+    """Joins with a `WatchedSpec`."""
 
     def __init__(
         self, spec: LightSpec, certificate: Certificate, on_packet: PacketObserver, on_event: Callable[[Event], None]
     ) -> None:
         super().__init__(spec, certificate, on_packet, on_event)
+        assert isinstance(spec, WatchedSpec)
+        self._uplinks = spec.uplinks
+        self._downlink_loss = spec.downlink_loss
         self.watches: dict[str, SlotWatch] = {}
         """By mid."""
         self.paused: set[str] = set()
@@ -125,9 +133,9 @@ class WatchedBot(LightPeer):
         slot = self._streams.get(struct.unpack_from("!I", data, SSRC_AT)[0])
         if slot is not None:
             if slot.mid not in self.watches:
-                self.watches[slot.mid] = SlotWatch(slot, self.uplinks)
+                self.watches[slot.mid] = SlotWatch(slot, self._uplinks)
             self.watches[slot.mid].packet(data, arrived_us)
-        if self._downlink.random() >= self.downlink_loss:
+        if self._downlink.random() >= self._downlink_loss:
             super()._on_rtp(data, arrived_us)
 
     def _on_event(self, event: Event) -> None:
@@ -136,8 +144,3 @@ class WatchedBot(LightPeer):
             self._told.append((time.monotonic(), event))
         elif isinstance(event, SubscriptionPaused):
             (self.paused.add if event.paused else self.paused.discard)(event.publication)
-
-
-def watched_bot(uplinks: Uplinks, downlink_loss: float) -> type[WatchedBot]:
-    """The class of bots that lose so much of what comes."""
-    return type("WatchedBot", (WatchedBot,), {"uplinks": uplinks, "downlink_loss": downlink_loss})

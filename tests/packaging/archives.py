@@ -18,10 +18,10 @@ BUILD_SDIST: Final = "import sys; from setuptools import build_meta; build_meta.
 
 
 def sources() -> list[str]:
-    """What git tracks or would track; in an unpacked archive, what belongs to the packages and their build."""
+    """What git tracks or would track; without git or its history, what belongs to the packages and their build."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode == 0:
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True) if shutil.which("git") else None
+    if listed is not None and listed.returncode == 0:
         names = set(filter(None, listed.stdout.split("\0")))
     else:
         found = [*ROOT.glob("*"), *(path for package in PACKAGES for path in (ROOT / package).rglob("*"))]

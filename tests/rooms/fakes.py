@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, cast
 
+from sfu.rooms.allocator import FIRST_ESTIMATE_US
 from sfu.rooms.conductor import Conductor, OfferedTrack
 from sfu.rooms.events import ParticipantEvent
 from sfu.rooms.member import Member
@@ -218,6 +219,9 @@ class House:
         answer = self.conductor.offer(client.member, sdp, described or {})
         client.transport = self.transports[-1]
         self.settle()
+        if client.transport.state is TransportState.NEW:
+            client.transport.become(TransportState.CONNECTED)
+            self.now_us += FIRST_ESTIMATE_US  # who has sent no estimate by now sends none at all
         return answer
 
     def enter(self, name: str, slots: int = 2, *, camera: bool = True, microphone: bool = True) -> Client:

@@ -13,13 +13,15 @@ from sfu.engine.statistics import (
     TrackStatistics,
     TransportStatistics,
 )
+from sfu.rooms.allocator import FIRST_ESTIMATE_US
+from sfu.rooms.budget import START_US
 from sfu.rooms.dynacast import FRESH_US, REST_AFTER_US
 from sfu.rooms.events import PauseReason, PublishLayers, QualityChanged, SubscriptionPaused
 from sfu.rooms.layers import ALL_TEMPORAL
 from sfu.rooms.model import LeaveReason, Wish
 from sfu.rooms.shedding import LEVELS, NO_CAPS
 from sfu.transport.dtls import TransportState
-from tests.rooms.fakes import Client, House
+from tests.rooms.fakes import Client, House, usual_offer
 
 RATES = (150_000, 500_000, 1_500_000)
 AUDIO_BPS = 32_000
@@ -75,6 +77,11 @@ class Room:
                 forwarders[state.forwarder] = sent
         return Statistics(tracks=tracks, transports=transports, forwarders=forwarders)
 
+    def begin(self, client: Client, rate_bps: int) -> None:
+        """A link whose first seconds are over."""
+        self.estimate(client, rate_bps)
+        self.live(START_US / 1e6 + 0.2)
+
     def estimate(self, client: Client, rate_bps: int, state: int = 0) -> None:
         assert client.transport.on_estimate is not None
         client.transport.on_estimate(rate_bps, state)
@@ -121,7 +128,7 @@ def test_an_estimate_holds_for_its_receiver_only_and_at_once(room: Room) -> None
 
 def test_sound_is_sent_whatever_the_estimate(room: Room) -> None:
     ada = room["ada"]
-    room.estimate(ada, 1)
+    room.begin(ada, 1)
     assert room.targets(ada) == {"bob": (-1, ALL_TEMPORAL), "cy": (-1, ALL_TEMPORAL)}
     for mid, state in ada.member.media.slots.items():
         if mid in ada.member.bound and mid.startswith("a"):
@@ -131,7 +138,7 @@ def test_sound_is_sent_whatever_the_estimate(room: Room) -> None:
 
 def test_a_pause_is_told_and_so_is_its_end(room: Room) -> None:
     ada = room["ada"]
-    room.estimate(ada, 1)
+    room.begin(ada, 1)
     assert sorted(pauses(ada)) == [("bob", True, PauseReason.BANDWIDTH), ("cy", True, PauseReason.BANDWIDTH)]
     room.live(1)
     assert len(pauses(ada)) == 2
@@ -152,8 +159,7 @@ def test_who_is_selected_is_served_first(room: Room) -> None:
 
 def test_the_budget_follows_the_estimate_down_at_once_and_up_in_time(room: Room) -> None:
     ada = room["ada"]
-    room.estimate(ada, 4_000_000)
-    room.live(1)
+    room.begin(ada, 4_000_000)
     assert room.targets(ada) == {"bob": FULL, "cy": FULL}
     room.estimate(ada, 400_000)
     assert {spatial for spatial, _ in room.targets(ada).values()} == {0}
@@ -166,8 +172,7 @@ def test_the_budget_follows_the_estimate_down_at_once_and_up_in_time(room: Room)
 
 def test_retransmissions_are_paid_for(room: Room) -> None:
     ada = room["ada"]
-    room.estimate(ada, 3_800_000)
-    room.live(1)
+    room.begin(ada, 3_800_000)
     assert room.targets(ada) == {"bob": FULL, "cy": FULL}
     before = room.targets(ada)
     statistics = room.statistics()
@@ -209,6 +214,26 @@ def test_a_new_transport_begins_without_a_limit(room: Room) -> None:
     room.people["ada"] = again
     room.live(0.3)
     assert room.targets(again) == {"bob": FULL, "cy": FULL}
+
+
+def test_while_a_first_estimate_is_waited_for_the_lowest_layers_are_sent(room: Room) -> None:
+    dan = room.people["dan"] = room.house.join("dan")
+    room.house.offer(dan, usual_offer(4, camera=False, microphone=False))
+    room.house.now_us -= FIRST_ESTIMATE_US - TICK_US
+    room.live(0.2)
+    assert {spatial for spatial, _ in room.targets(dan).values()} == {0}
+    room.live(1)
+    assert set(room.targets(dan).values()) == {FULL}, "it sends no feedback"
+
+
+def test_a_link_that_begins_is_followed_without_waiting_and_something_always_flows(room: Room) -> None:
+    ada = room["ada"]
+    room.estimate(ada, 1)
+    assert sorted(spatial for spatial, _ in room.targets(ada).values()) == [-1, 0]
+    for rate_bps, layer in ((500_000, 0), (900_000, 1), (2_200_000, 2)):
+        room.estimate(ada, rate_bps)
+        room.live(0.2)
+        assert max(spatial for spatial, _ in room.targets(ada).values()) == layer
 
 
 # --- rest for layers

@@ -10,12 +10,10 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sfu.engine.bwe.bandwidth import BandwidthEstimator
-
-if TYPE_CHECKING:
-    from sfu.engine.bwe.bandwidth import Plan
+from sfu.engine.bwe.results import Plan
 from sfu.engine.transport_cc import ArrivalTracker
 from tests.simulation.clock import VirtualClock
 from tests.simulation.links import OVERHEAD_BYTES, Link, LinkModel

@@ -1,33 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any
 
-class Snapshot(TypedDict):
-    rate_bps: int
-    pacing_bps: int
-    delay_rate_bps: int
-    loss_rate_bps: int
-    acknowledged_bps: int
-    remb_bps: int
-    rtt_us: int
-    queue_us: int
-    trend_ms: float
-    threshold_ms: float
-    loss: float
-    inherent_loss: float
-    state: int
-    basis: int
-    rate_state: int
-    application_limited: bool
-    probes: int
-    probe_results: int
-    probe_bps: int
-
-class Plan(TypedDict):
-    cluster: int
-    rate_bps: int
-    min_packets: int
-    min_bytes: int
+from sfu.engine.bwe.results import Plan, Snapshot
 
 def default_parameters() -> dict[str, Any]: ...
 def with_changes(changes: Mapping[str, Any]) -> dict[str, Any]: ...

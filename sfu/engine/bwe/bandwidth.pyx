@@ -4,27 +4,10 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
 from sfu.engine.bwe.estimator cimport (
-    Estimator,
-    EstimatorSnapshot,
-    estimator_close,
-    estimator_feedback,
-    estimator_init,
-    estimator_next_sequence,
-    estimator_next_us,
-    estimator_open,
-    estimator_pacing_bps,
-    estimator_probe,
-    estimator_rate_bps,
-    estimator_remb,
-    estimator_report,
-    estimator_request_probe,
-    estimator_sent,
-    estimator_set_bounds,
-    estimator_set_wanted,
-    estimator_size,
-    estimator_snapshot,
-    estimator_state,
-    estimator_tick,
+    Estimator, EstimatorSnapshot, estimator_close, estimator_feedback, estimator_init, estimator_next_sequence,
+    estimator_next_us, estimator_open, estimator_pacing_bps, estimator_probe, estimator_rate_bps, estimator_remb,
+    estimator_report, estimator_request_probe, estimator_sent, estimator_set_bounds, estimator_set_wanted,
+    estimator_size, estimator_snapshot, estimator_state, estimator_tick,
 )
 from sfu.engine.bwe.history cimport HISTORY_PACKETS
 from sfu.engine.bwe.parameters cimport EstimatorParameters, parameters_default

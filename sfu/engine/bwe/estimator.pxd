@@ -9,6 +9,7 @@ docs/congestion.md says which part follows what.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 from sfu.engine.bwe.alr cimport AlrDetector
+from sfu.engine.bwe.arrivals cimport OneWayDelay, ReceiverClock
 from sfu.engine.bwe.fallback cimport Fallback
 from sfu.engine.bwe.history cimport SendHistory
 from sfu.engine.bwe.loss cimport LossEstimator
@@ -59,16 +60,7 @@ cdef struct EstimatorSnapshot:
     int64_t probe_bps           # the latest result; 0 = none
 
 
-cdef struct OneWayDelay:        # the shortest of two windows is taken for the empty queue's
-    bint known
-    int64_t shortest_us         # in this window
-    int64_t before_us           # in the one before
-    int64_t window_us           # its begin
-    int64_t empty_us            # the shortest of both
-    int64_t queue_us            # the latest, above it
-
-
-cdef struct Estimator:          # opaque to its users; estimator_size() bytes
+cdef struct Estimator:          # for its users opaque; estimator_size() bytes
     EstimatorParameters p
     SendHistory history
     Throughput throughput
@@ -81,14 +73,13 @@ cdef struct Estimator:          # opaque to its users; estimator_size() bytes
     ProbeController probes
     ProbeResults results
     Fallback fallback
+    ReceiverClock clock
     OneWayDelay delay
     int64_t now_us              # the latest time heard of
     int64_t ticked_us
     int64_t sent_us             # of the last packet, INT64_MIN = none; and so on
     int64_t heard_us            # the last transport-wide feedback, or the first packet while there was none
     bint feedback               # transport-wide feedback has come at least once
-    bint referenced
-    int64_t reference           # extended reference time, in 64 ms
     int64_t timeout_us          # the last back-off for want of feedback
     double rtt_us               # 0 = unknown
     int64_t rtt_reported_us     # when a receiver report told it
@@ -105,8 +96,8 @@ cdef void estimator_close(Estimator *e) noexcept nogil
 cdef uint32_t estimator_size() noexcept nogil           # bytes, all of it
 cdef void estimator_init(Estimator *e, const EstimatorParameters *parameters, int64_t now_us) noexcept nogil
 
-# --- sending: per packet. The number goes into the packet; estimator_sent follows when it was handed to the socket, with
-# the UDP payload's size. A number that is never sent does no harm.
+# --- sending: per packet. The number goes into the packet; estimator_sent follows when it was handed to the socket,
+# with the UDP payload's size. A number that is never sent does no harm.
 cdef uint16_t estimator_next_sequence(Estimator *e) noexcept nogil
 cdef void estimator_sent(Estimator *e, uint16_t sequence, uint32_t size, int64_t now_us,
                          int32_t probe_cluster) noexcept nogil     # -1 = no probe
@@ -127,6 +118,7 @@ cdef int64_t estimator_next_us(const Estimator *e) noexcept nogil           # wh
 cdef int64_t estimator_rate_bps(const Estimator *e) noexcept nogil
 cdef int64_t estimator_pacing_bps(const Estimator *e) noexcept nogil
 cdef int64_t estimator_rtt_us(const Estimator *e) noexcept nogil            # 0 = not known
+cdef uint8_t estimator_basis(const Estimator *e) noexcept nogil             # EstimateBasis
 cdef CongestionState estimator_state(const Estimator *e) noexcept nogil
 cdef void estimator_snapshot(const Estimator *e, EstimatorSnapshot *out) noexcept nogil
 
@@ -134,8 +126,8 @@ cdef void estimator_snapshot(const Estimator *e, EstimatorSnapshot *out) noexcep
 # True = a probe is wanted: *out is taken out of the queue and is to be sent now. One at a time; call again when it is
 # done (or given up: nothing needs to be said then).
 cdef bint estimator_probe(Estimator *e, int64_t now_us, ProbePlan *out) noexcept nogil
-# The allocator would use target_bps in all: probe whether the link carries it. Refused (False) while congested, too soon
-# after the last one, or when the estimate is there already.
+# The allocator would use target_bps in all: probe whether the link carries it. Refused (False) while congested, too
+# soon after the last one, or when the estimate is there already.
 cdef bint estimator_request_probe(Estimator *e, int64_t target_bps, int64_t now_us) noexcept nogil
 # What all subscriptions' wishes add up to; periodic probes do not go beyond twice that. 0 = unknown.
 cdef void estimator_set_wanted(Estimator *e, int64_t wanted_bps, int64_t now_us) noexcept nogil

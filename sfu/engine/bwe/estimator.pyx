@@ -6,111 +6,50 @@ from libc.stdint cimport INT64_MAX, INT64_MIN
 from libc.stdlib cimport free, malloc
 
 from sfu.engine.bwe.alr cimport alr_init, alr_sent, alr_set_rate
+from sfu.engine.bwe.arrivals cimport (
+    delay_add, delay_init, receiver_clock_init, receiver_clock_shift_us, sort_by_arrival,
+)
 from sfu.engine.bwe.fallback cimport (
-    fallback_cap_bps,
-    fallback_init,
-    fallback_meter,
-    fallback_rate_bps,
-    fallback_remb,
-    fallback_report,
+    fallback_cap_bps, fallback_init, fallback_meter, fallback_rate_bps, fallback_remb, fallback_report,
 )
 from sfu.engine.bwe.history cimport (
-    HISTORY_PACKETS,
-    PACKET_FLYING,
-    PACKET_LOST,
-    PACKET_RECEIVED,
-    SentPacket,
-    history_extend,
-    history_init,
-    history_next,
-    history_packet,
-    history_sent,
+    HISTORY_PACKETS, PACKET_FLYING, PACKET_LOST, PACKET_RECEIVED, SentPacket, history_extend, history_init,
+    history_next, history_packet, history_sent,
 )
 from sfu.engine.bwe.loss cimport (
-    LOSS_DECREASING,
-    LOSS_DELAY_BASED,
-    loss_init,
-    loss_packet,
-    loss_rate_bps,
-    loss_ready,
-    loss_recovered,
-    loss_set_acknowledged,
-    loss_set_bounds,
-    loss_tolerate,
-    loss_update,
+    LOSS_DECREASING, LOSS_DELAY_BASED, loss_init, loss_packet, loss_rate_bps, loss_ready, loss_recovered,
+    loss_set_acknowledged, loss_set_bounds, loss_tolerate, loss_update,
 )
 from sfu.engine.bwe.loss_probe cimport (
-    VERDICT_CAPACITY,
-    VERDICT_INHERENT,
-    loss_probe_begin,
-    loss_probe_due,
-    loss_probe_init,
-    loss_probe_judge,
+    VERDICT_CAPACITY, VERDICT_INHERENT, loss_probe_begin, loss_probe_due, loss_probe_init, loss_probe_judge,
     loss_probe_packet,
 )
 from sfu.engine.bwe.parameters cimport parameters_default
 from sfu.engine.bwe.probe_result cimport (
-    probe_results_expect,
-    probe_results_init,
-    probe_results_packet,
-    probe_results_take,
+    probe_results_expect, probe_results_init, probe_results_packet, probe_results_take,
 )
 from sfu.engine.bwe.probes cimport (
-    LIMIT_DELAY,
-    LIMIT_DELAY_INCREASED,
-    LIMIT_LOSS,
-    LIMIT_LOSS_INCREASING,
-    LIMIT_TIMEOUT,
-    LimitCause,
-    probes_extra,
-    probes_init,
-    probes_outgrown,
-    probes_process,
-    probes_recovered,
-    probes_request,
-    probes_set_estimate,
-    probes_set_limited,
-    probes_set_max,
-    probes_set_wanted,
-    probes_start,
-    probes_take,
+    LIMIT_DELAY, LIMIT_DELAY_INCREASED, LIMIT_LOSS, LIMIT_LOSS_INCREASING, LIMIT_TIMEOUT, LimitCause, probes_extra,
+    probes_init, probes_outgrown, probes_process, probes_recovered, probes_request, probes_set_estimate,
+    probes_set_limited, probes_set_max, probes_set_wanted, probes_start, probes_take,
 )
 from sfu.engine.bwe.rate_control cimport (
-    RATE_COMPETE,
-    RATE_DRAIN,
-    RateInput,
-    rate_control_init,
-    rate_control_may_reduce,
-    rate_control_set,
-    rate_control_take_outgrown,
-    rate_control_take_shifted,
-    rate_control_update,
+    RATE_COMPETE, RATE_DRAIN, RateInput, rate_control_init, rate_control_may_reduce, rate_control_set,
+    rate_control_take_outgrown, rate_control_take_shifted, rate_control_update,
 )
 from sfu.engine.bwe.throughput cimport (
-    throughput_bps,
-    throughput_busy_bps,
-    throughput_init,
-    throughput_packet,
-    throughput_trim,
+    throughput_bps, throughput_busy_bps, throughput_init, throughput_packet, throughput_trim,
 )
 from sfu.engine.bwe.trendline cimport (
-    USAGE_NORMAL,
-    USAGE_OVERUSING,
-    USAGE_UNDERUSING,
-    Usage,
-    inter_arrival_init,
-    inter_arrival_packet,
-    trendline_init,
+    USAGE_NORMAL, USAGE_OVERUSING, USAGE_UNDERUSING, Usage, inter_arrival_init, inter_arrival_packet, trendline_init,
     trendline_update,
 )
 
 cdef enum:
     TICK_US = 50_000
     FEEDBACK_MAX = HISTORY_PACKETS
-    REFERENCE_US = 64_000           # unit of the reference time
     STREAM_TIMEOUT_US = 2_000_000   # delay_based_bwe.cc: groups before and after are not compared
-    DELAY_WINDOW_US = 10_000_000
-    DELAY_JUMP_US = 3_000_000       # another clock
+    PACKET_MAX_US = 12_000
     IDLE_QUEUE_US = 30_000          # losses beside a longer queue are its own
     LATEST_PACKETS = 5              # of a feedback: the shortest of their delays is the present one
     RTT_REPORT_US = 10_000_000      # how long a receiver report's RTT goes before our own
@@ -118,6 +57,7 @@ cdef enum:
 # goog_cc_network_control.cc: a probe's result does not lower the rate further than to this share of what arrives
 cdef double PROBE_FLOOR = 0.85
 cdef double RTT_WEIGHT = 0.125      # RFC 6298
+cdef double PACKET_BITS = 9600.0    # 1,200 bytes
 
 
 cdef Estimator *estimator_open() noexcept nogil:
@@ -151,16 +91,13 @@ cdef void estimator_init(Estimator *e, const EstimatorParameters *parameters, in
     probes_init(&e.probes, &e.p.probe, e.p.start_bps, e.p.max_bps)
     probe_results_init(&e.results)
     fallback_init(&e.fallback, e.p.start_bps)
-    e.delay.known = False
-    e.delay.queue_us = 0
-    e.delay.empty_us = 0
+    receiver_clock_init(&e.clock)
+    delay_init(&e.delay)
     e.now_us = now_us
     e.ticked_us = now_us
     e.sent_us = INT64_MIN
     e.heard_us = INT64_MIN
     e.feedback = False
-    e.referenced = False
-    e.reference = 0
     e.timeout_us = INT64_MIN
     e.rtt_us = 0.0
     e.rtt_reported_us = INT64_MIN
@@ -192,19 +129,6 @@ cdef void estimator_sent(Estimator *e, uint16_t sequence, uint32_t size, int64_t
 
 
 # --- feedback
-
-cdef int64_t clock_shift_us(Estimator *e, int32_t reference_time) noexcept nogil:
-    """What to add to arrivals so that the 24-bit reference time does not wrap."""
-    cdef int64_t step
-    if not e.referenced:
-        e.referenced = True
-        e.reference = reference_time
-    step = (reference_time - e.reference) & 0xFFFFFF
-    if step >= 0x800000:
-        step -= 0x1000000
-    e.reference += step
-    return (e.reference - reference_time) * REFERENCE_US
-
 
 cdef uint32_t take_packets(Estimator *e, const TransportCcHeader *header, const int64_t *arrival_us, uint32_t count,
                            uint16_t *received, bint *lost) noexcept nogil:
@@ -240,24 +164,6 @@ cdef uint32_t take_packets(Estimator *e, const TransportCcHeader *header, const 
     return n
 
 
-cdef void sort_by_arrival(uint16_t *order, uint32_t n, const int64_t *arrival_us) noexcept nogil:
-    """Shell sort: nearly sorted as a rule, and bounded where a receiver means harm."""
-    cdef uint32_t gap = 1, i, j
-    cdef uint16_t moved
-    while gap < n // 3:
-        gap = 3 * gap + 1
-    while gap > 0:
-        for i in range(gap, n):
-            moved = order[i]
-            j = i
-            while j >= gap and (arrival_us[order[j - gap]] > arrival_us[moved] or (
-                    arrival_us[order[j - gap]] == arrival_us[moved] and order[j - gap] > moved)):
-                order[j] = order[j - gap]
-                j -= gap
-            order[j] = moved
-        gap //= 3
-
-
 cdef inline SentPacket *named(Estimator *e, const TransportCcHeader *header, uint16_t i) noexcept nogil:
     return history_packet(&e.history, history_extend(&e.history, <uint16_t>(header.base_sequence + i)))
 
@@ -267,21 +173,6 @@ cdef void measure_rtt(Estimator *e, double sample_us, int64_t now_us) noexcept n
         return
     e.rtt_us = sample_us if e.rtt_us == 0 else (1.0 - RTT_WEIGHT) * e.rtt_us + RTT_WEIGHT * sample_us
     e.rate.rtt_us = e.rtt_us
-
-
-cdef void measure_queue(OneWayDelay *d, int64_t delay_us, int64_t now_us) noexcept nogil:
-    if not d.known or delay_us < d.shortest_us - DELAY_JUMP_US or delay_us > d.shortest_us + DELAY_JUMP_US:
-        d.known = True
-        d.shortest_us = delay_us
-        d.before_us = delay_us
-        d.window_us = now_us
-    elif now_us - d.window_us > DELAY_WINDOW_US:
-        d.before_us = d.shortest_us
-        d.shortest_us = delay_us
-        d.window_us = now_us
-    d.shortest_us = min(d.shortest_us, delay_us)
-    d.empty_us = min(d.shortest_us, d.before_us)
-    d.queue_us = delay_us - d.empty_us
 
 
 cdef bint follow_delays(Estimator *e, const TransportCcHeader *header, const int64_t *arrival_us, int64_t shift_us,
@@ -311,8 +202,14 @@ cdef bint follow_delays(Estimator *e, const TransportCcHeader *header, const int
         recovered = recovered or (before == USAGE_UNDERUSING and e.trendline.usage == USAGE_NORMAL)
     throughput_trim(&e.throughput, &e.p.throughput)
     measure_rtt(e, rtt_us, now_us)
-    measure_queue(&e.delay, delay_us, now_us)
+    delay_add(&e.delay, delay_us, now_us)
     return recovered
+
+
+cdef int64_t queued_us(const Estimator *e) noexcept nogil:
+    """A delay beyond this is one of queueing: not of a packet's own length, nor, after a drop, of the time before it."""
+    cdef int64_t packet_us = min(<int64_t>(PACKET_BITS * 1e6 / e.rate.rate_bps), <int64_t>PACKET_MAX_US)
+    return max(max(e.p.throughput.busy_delay_us, packet_us), e.delay.queue_us // 4)
 
 
 cdef void follow_rate(Estimator *e, double throughput, int64_t newest_sent_us, bint lost,
@@ -335,10 +232,9 @@ cdef void follow_rate(Estimator *e, double throughput, int64_t newest_sent_us, b
     else:
         heard.usage = e.trendline.usage
         heard.throughput_bps = throughput
-        heard.busy_bps = throughput_busy_bps(
-            &e.throughput, &e.p.throughput,
-            e.delay.empty_us + max(e.p.throughput.busy_delay_us, e.delay.queue_us // 4))
+        heard.busy_bps = throughput_busy_bps(&e.throughput, &e.p.throughput, e.delay.empty_us + queued_us(e))
         heard.queue_us = e.delay.queue_us
+        heard.sent_bps = e.fallback.sent_bps
         heard.newest_sent_us = newest_sent_us
         heard.lost = lost
         heard.now_us = now_us
@@ -411,7 +307,7 @@ cdef void estimator_feedback(Estimator *e, const TransportCcHeader *header, cons
     cdef bint recovered = False, lost = False
     cdef double throughput
     cdef int64_t newest_sent_us
-    shift_us = clock_shift_us(e, header.reference_time)
+    shift_us = receiver_clock_shift_us(&e.clock, header.reference_time)
     n = take_packets(e, header, arrival_us, min(count, <uint32_t>FEEDBACK_MAX), order, &lost)
     if n:
         if e.heard_us == INT64_MIN or now_us - e.heard_us > STREAM_TIMEOUT_US:
@@ -474,7 +370,8 @@ cdef void probe_losses(Estimator *e, int64_t now_us) noexcept nogil:
                       e.loss_probe.capacity_bps if e.loss_probe.verdict == VERDICT_CAPACITY else INFINITY)
     if loss_probe_due(&e.loss_probe, &e.p.loss_probe, e.loss.average_loss, e.target_bps,
                       e.trendline.usage == USAGE_NORMAL and e.delay.queue_us <= IDLE_QUEUE_US, now_us):
-        cluster = probes_extra(&e.probes, &e.p.probe, e.p.loss_probe.scale * e.target_bps, e.p.loss_probe.packets, now_us)
+        cluster = probes_extra(&e.probes, &e.p.probe, e.p.loss_probe.scale * e.target_bps, e.p.loss_probe.packets,
+                               now_us)
         if cluster >= 0:
             loss_probe_begin(&e.loss_probe, cluster, e.loss.average_loss, now_us)
 
@@ -506,6 +403,10 @@ cdef int64_t estimator_pacing_bps(const Estimator *e) noexcept nogil:
 
 cdef int64_t estimator_rtt_us(const Estimator *e) noexcept nogil:
     return <int64_t>e.rtt_us
+
+
+cdef uint8_t estimator_basis(const Estimator *e) noexcept nogil:
+    return e.basis
 
 
 cdef CongestionState estimator_state(const Estimator *e) noexcept nogil:

@@ -23,6 +23,7 @@ cdef void fallback_remb(Fallback *f, double bps, int64_t now_us) noexcept nogil
 cdef void fallback_report(Fallback *f, const FallbackParameters *p, double fraction_lost, double rtt_us, double min_bps,
                           int64_t now_us) noexcept nogil
 cdef void fallback_meter(Fallback *f, int64_t now_us) noexcept nogil
-cdef double fallback_cap_bps(const Fallback *f, const FallbackParameters *p, int64_t now_us) noexcept nogil    # infinity
+# Infinity = none.
+cdef double fallback_cap_bps(const Fallback *f, const FallbackParameters *p, int64_t now_us) noexcept nogil
 # With REMB: that, less what is lost; else from the reports.
 cdef double fallback_rate_bps(const Fallback *f, const FallbackParameters *p, int64_t now_us) noexcept nogil

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Are the losses the link's own, or those of a bottleneck that queues next to nothing (a policer)?
 
-Own: where much is lost though nothing queues, a short probe at twice the rate tells. Losses that stay the same share are
-tolerated for a while; losses that grow with the rate name the capacity.
+Own: where much is lost though nothing queues, a short probe at twice the rate tells. Losses that stay the same share
+are tolerated for a while; losses that grow with the rate name the capacity.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t
@@ -35,9 +35,10 @@ cdef struct LossProbe:
 
 cdef void loss_probe_init(LossProbe *l) noexcept nogil
 # True: a probe should be sent; loss_probe_begin follows with its cluster.
-cdef bint loss_probe_due(LossProbe *l, const LossProbeParameters *p, double average_loss, double rate_bps, bint idle_queue,
-                         int64_t now_us) noexcept nogil
+cdef bint loss_probe_due(LossProbe *l, const LossProbeParameters *p, double average_loss, double rate_bps,
+                         bint idle_queue, int64_t now_us) noexcept nogil
 cdef void loss_probe_begin(LossProbe *l, int32_t cluster, double average_loss, int64_t now_us) noexcept nogil
-cdef void loss_probe_packet(LossProbe *l, int32_t cluster, uint32_t size, int64_t arrival_us) noexcept nogil  # INT64_MIN
+# INT64_MIN = lost.
+cdef void loss_probe_packet(LossProbe *l, int32_t cluster, uint32_t size, int64_t arrival_us) noexcept nogil
 # True: there is a new verdict.
 cdef bint loss_probe_judge(LossProbe *l, const LossProbeParameters *p, int64_t now_us) noexcept nogil

@@ -22,8 +22,8 @@ cdef void loss_probe_init(LossProbe *l) noexcept nogil:
     l.last_cluster = -1
 
 
-cdef bint loss_probe_due(LossProbe *l, const LossProbeParameters *p, double average_loss, double rate_bps, bint idle_queue,
-                         int64_t now_us) noexcept nogil:
+cdef bint loss_probe_due(LossProbe *l, const LossProbeParameters *p, double average_loss, double rate_bps,
+                         bint idle_queue, int64_t now_us) noexcept nogil:
     if p.packets == 0 or average_loss < p.loss or rate_bps < p.rate_min_bps or not idle_queue:
         l.lossy_since_us = INT64_MIN
         return False

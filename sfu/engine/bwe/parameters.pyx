@@ -120,8 +120,8 @@ cdef void probe_default(ProbeParameters *p) noexcept nogil:
     p.alr_ended_us = 3_000_000
     p.drop_us = 5_000_000
     # own
-    p.duration_max_us = 60_000
-    p.duration_jitter = 4.0
+    p.duration_max_us = 100_000
+    p.duration_jitter = 6.0
     p.start_interval_us = 1_000_000
     p.start_us = 5_000_000
     p.alr_interval_max_us = 20_000_000

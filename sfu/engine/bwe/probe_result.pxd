@@ -30,7 +30,8 @@ cdef struct ProbeResults:
 
 
 cdef void probe_results_init(ProbeResults *r) noexcept nogil
-cdef void probe_results_expect(ProbeResults *r, int32_t cluster, uint32_t min_packets, uint32_t min_bytes) noexcept nogil
+cdef void probe_results_expect(ProbeResults *r, int32_t cluster, uint32_t min_packets,
+                               uint32_t min_bytes) noexcept nogil
 # A received packet of that cluster (its low 15 bits); in order of arrival.
 cdef void probe_results_packet(ProbeResults *r, int32_t cluster, uint32_t size, int64_t sent_us,
                                int64_t arrival_us) noexcept nogil

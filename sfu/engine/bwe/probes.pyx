@@ -109,7 +109,8 @@ cdef void probes_start(ProbeController *c, const ProbeParameters *p, int64_t now
     if c.state == PROBE_INIT:
         c.before_probe_bps = c.estimate_bps
         c.started_us = now_us
-        initiate(c, p, p.first_scale * c.estimate_bps, p.second_scale * c.estimate_bps, True, wanted_limit(c, p), now_us)
+        initiate(c, p, p.first_scale * c.estimate_bps, p.second_scale * c.estimate_bps, True, wanted_limit(c, p),
+                 now_us)
 
 
 cdef void probes_set_estimate(ProbeController *c, const ProbeParameters *p, double bps, LimitCause cause,

@@ -27,6 +27,7 @@ cdef struct RateInput:
     Usage usage
     double throughput_bps       # < 0 = unknown, both
     double busy_bps             # while the bottleneck was busy
+    double sent_bps             # of late, obedient or not; 0 = unknown
     int64_t queue_us            # present delay above the shortest
     int64_t newest_sent_us      # of the packets reported now, the newest
     bint lost                   # some were lost

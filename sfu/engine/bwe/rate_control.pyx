@@ -4,7 +4,7 @@
 from libc.math cimport INFINITY, ceil, floor, pow, sqrt
 from libc.stdint cimport INT64_MIN
 
-from sfu.engine.bwe.trendline cimport USAGE_NORMAL, USAGE_OVERUSING, USAGE_UNDERUSING
+from sfu.engine.bwe.trendline cimport USAGE_OVERUSING, USAGE_UNDERUSING
 
 # aimd_rate_control.cc of branch-heads/7204
 cdef enum:
@@ -15,6 +15,8 @@ cdef double FRAMES_PER_SECOND = 30.0
 cdef double PACKET_BYTES = 1200.0
 cdef double DETECTOR_DELAY_US = 100_000.0
 cdef double ADDITIVE_MIN_BPS = 4000.0
+cdef double FAR_BELOW = 0.5             # a throughput below this share of the rate: reduce at once
+
 cdef enum:                              # own
     SETTLE_US = 50_000                  # after a decrease: what is sent from then on shows its effect
     CHECK_US = 200_000                  # until then a drain's effect must show
@@ -32,8 +34,8 @@ cdef double UNDRAINED = 0.8             # a queue that still has this share of i
 cdef double DRAINED_PACKETS = 1.0
 cdef double HARDER = 0.125              # each time deeper, before a queue is held for another flow's
 cdef double RAISED = 1.05               # a rate above resume_bps × this
+cdef double DISOBEDIENT = 1.3          # more than this multiple of the rate is sent: the queue tells nothing of others
 cdef double OVERLOADED = 0.95           # less than this share of the rate passes: it is our own overload
-cdef double FAR_BELOW = 0.5             # a throughput below this share of the rate: reduce at once
 
 # link_capacity_estimator.cc: weight of a sample, bounds of the normalised variance, width of the known range
 cdef double OVERUSE_WEIGHT = 0.05
@@ -179,10 +181,15 @@ cdef bint provoked(const RateControl *r, const RateControlParameters *p, const R
             or heard.queue_us < 2 * p.drained_us)
 
 
+cdef double drain_bps(const RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
+    """Where the queue empties within drain_us; harder after drains that did not help."""
+    cdef double factor = min(1.0 - heard.queue_us / p.drain_us, p.backoff_gentle - HARDER * r.severity)
+    return r.resume_bps / p.backoff_gentle * max(factor, p.backoff_hard)
+
+
 cdef void begin_drain(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
-    """To where the queue empties within drain_us. What passed a busy bottleneck is its capacity, however much was sent;
-    without any queue the overuse is little more than noise."""
-    cdef double capacity_bps = r.rate_bps, factor
+    """What passed a busy bottleneck is its capacity, however much was sent; without any queue the overuse is noise."""
+    cdef double capacity_bps = r.rate_bps
     if heard.busy_bps >= 0:
         capacity_bps = min(r.rate_bps, heard.busy_bps)
     if provoked(r, p, heard):
@@ -194,8 +201,7 @@ cdef void begin_drain(RateControl *r, const RateControlParameters *p, const Rate
         r.before_bps = r.rate_bps
     note_overuse(r, capacity_bps)
     r.resume_bps = p.backoff_gentle * capacity_bps
-    factor = min(1.0 - heard.queue_us / p.drain_us, p.backoff_gentle - HARDER * r.severity)
-    set_rate(r, capacity_bps * max(factor, p.backoff_hard), heard.now_us)
+    set_rate(r, drain_bps(r, p, heard), heard.now_us)
     if r.drains == 0:
         r.first_drain_bps = capacity_bps
     r.drains += 1
@@ -239,6 +245,8 @@ cdef void see_queue(RateControl *r, const RateInput *heard) noexcept nogil:
 
 cdef void drain(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil:
     if not r.visible:
+        # What is still on its way makes the queue longer: the cut follows it.
+        r.rate_bps = max(min(r.rate_bps, drain_bps(r, p, heard)), r.min_bps)
         if heard.newest_sent_us < r.decreased_us + SETTLE_US:
             return
         r.visible = True
@@ -249,6 +257,9 @@ cdef void drain(RateControl *r, const RateControlParameters *p, const RateInput 
     if heard.queue_us <= drained_us(r, p):
         end_drain(r, heard.now_us)
     elif heard.queue_us < UNDRAINED * r.visible_queue_us and heard.now_us - r.drain_us < DRAIN_MAX_US:
+        see_queue(r, heard)
+    elif heard.sent_bps > DISOBEDIENT * max(r.rate_bps, r.resume_bps):
+        # No wonder.
         see_queue(r, heard)
     elif heard.now_us - r.visible_us < CHECK_US:
         return

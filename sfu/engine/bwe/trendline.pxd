@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is the delay growing? Packets sent within 5 ms are one group; the delay between groups is accumulated, smoothed, fitted.
+"""Is the delay growing? Packets sent within 5 ms are one group; the changes from group to group are summed, smoothed,
+fitted.
 
 libwebrtc inter_arrival_delta and trendline_estimator (branch-heads/7204).
 """
