@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -92,6 +92,7 @@ def make_registry(workers: Sequence[ReadStatistics], occupancy: Occupancy) -> Co
     """A registry of its own: servers in one process (tests) do not see each other's."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(SfuCollector(workers, occupancy))
+    ProcessCollector(registry=registry)
     return registry
 
 

@@ -71,6 +71,12 @@ async def test_metrics_count_what_the_engine_received_and_dropped(http: aiohttp.
     assert seen["pysfu_packets_total", "out"] == 0
 
 
+async def test_what_the_process_costs_is_exported(http: aiohttp.ClientSession, server: Server) -> None:
+    seen = await metrics(http, server)
+    assert seen["process_cpu_seconds_total", ""] > 0
+    assert seen["process_resident_memory_bytes", ""] > 1 << 20
+
+
 async def test_every_drop_reason_is_exported(http: aiohttp.ClientSession, server: Server) -> None:
     exported = {labels for name, labels in await metrics(http, server) if name == "pysfu_drops_total"}
     assert exported == {reason.name.lower() for reason in DropReason}
