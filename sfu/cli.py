@@ -92,7 +92,9 @@ def serve(
         list[str] | None,
         _setting("ADDRESS", "Where clients reach this server, if it is behind NAT. Repeatable.", "this machine's own"),
     ] = None,
-    workers: Annotated[str | None, _setting("N", "Threads that forward media, each with its own rooms.", "1")] = None,
+    workers: Annotated[
+        str | None, _setting("N", "Threads that forward media, each with its own rooms; auto: one a core.", "1")
+    ] = None,
     shed_load: Annotated[
         bool | None,
         typer.Option(

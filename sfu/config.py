@@ -43,7 +43,7 @@ ORIGINS_ALLOWED: Final = (
 )
 TLS_ALLOWED: Final = "self (for a certificate of one's own: tls_cert and tls_key)"
 FILE_ALLOWED: Final = "a PEM file"
-WORKERS_ALLOWED: Final = f"a whole number from 1 to {MAX_WORKERS}"
+WORKERS_ALLOWED: Final = f"a whole number from 1 to {MAX_WORKERS}, or auto (one for each core)"
 GRACE_ALLOWED: Final = f"seconds from 0 to {MAX_GRACE_SECONDS:.0f}"
 HOST_ALLOWED: Final = "an IPv4 or IPv6 address of this machine, such as 127.0.0.1 or ::"
 
@@ -94,7 +94,8 @@ class Settings(BaseModel):
     """Addresses that clients are told for media instead of this machine's own: for a server behind NAT. Several may be
     given; the port must be forwarded unchanged."""
     workers: int = Field(default=1, ge=1, le=MAX_WORKERS, json_schema_extra=_allowed(WORKERS_ALLOWED))
-    """Native threads that forward media. Each has its own UDP port and its own rooms."""
+    """Native threads that forward media. Each has its own UDP port and its own rooms; a new room goes to the least busy
+    one."""
     shed_load: bool = Field(default=True, json_schema_extra=_allowed("true or false"))
     """Under overload send smaller pictures, then fewer frames, then fewer pictures, and at last refuse newcomers. Sound
     is never touched."""
@@ -118,6 +119,11 @@ class Settings(BaseModel):
     @classmethod
     def _is_address(cls, value: str | None) -> str | None:
         return None if value is None else str(ipaddress.ip_address(value))
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _count_cores(cls, value: object) -> object:
+        return min(len(os.sched_getaffinity(0)), MAX_WORKERS) if value == "auto" else value
 
     @field_validator("announce_ip", "allow_origin", mode="before")
     @classmethod

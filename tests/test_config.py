@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,10 @@ def test_the_file_can_come_from_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "sfu.toml"
     file.write_text(f'[keys]\nbackend = "{SECRET}"\n')
     assert list(load({}, environment={"SFU_CONFIG": str(file)}).keys) == ["backend"]
+
+
+def test_a_worker_for_each_core_that_this_process_may_use() -> None:
+    assert load({"dev": True, "workers": "auto"}, environment={}).workers == len(os.sched_getaffinity(0))
 
 
 def test_workers_take_consecutive_ports() -> None:

@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 
-from sfu.engine.statistics import Statistics
 from sfu.rooms.allocation import (
     NEVER_US,
     NEW,
@@ -33,7 +32,7 @@ from sfu.rooms.budget import Budget
 from sfu.rooms.events import PauseReason, SubscriptionPaused
 from sfu.rooms.ladder import Ladder, make_ladder
 from sfu.rooms.layers import ALL_TEMPORAL, Target, choose_target, limit_target
-from sfu.rooms.media import SentTrack, SlotState
+from sfu.rooms.media import Readings, SentTrack, SlotState
 from sfu.rooms.member import Member
 from sfu.rooms.model import Kind, Layer, Participant, ParticipantId, Publication, PublicationId, Source, Wish
 from sfu.rooms.rates import ASSUMED_BPS, TrackRates
@@ -145,7 +144,7 @@ class Allocator:
         self._speakers = speakers
         self._available = available
         self._accounts: dict[ParticipantId, _Account] = {}
-        self._rates: dict[int, TrackRates] = {}
+        self._rates: dict[SentTrack, TrackRates] = {}
         self.caps: Caps = NO_CAPS
         """What the server leaves out for now."""
         self.changed = False
@@ -165,27 +164,29 @@ class Allocator:
         """It has left, or lost its transport."""
         self._accounts.pop(participant.id, None)
 
-    def observe(self, members: Iterable[Member], statistics: Statistics, now_us: int) -> None:
+    def observe(self, members: Iterable[Member], readings: Readings, now_us: int) -> None:
         """What tracks cost and receivers lose."""
         present = set()
         for member in members:
+            statistics = readings[member.media.port]
             for track in member.media.tracks.values():
-                present.add(track.handle)
+                present.add(track)
                 measured = statistics.tracks.get(track.handle)
                 if measured is not None:
                     self._rates_of(track).observe(track.layers, measured.layers, now_us)
             account = self._accounts.get(member.participant.id)
             if account is not None and account.budget.estimate_bps is not None:
-                self._observe_receiver(member, account, statistics, now_us)
-        for handle in self._rates.keys() - present:
-            del self._rates[handle]
+                self._observe_receiver(member, account, readings, now_us)
+        for track in self._rates.keys() - present:
+            del self._rates[track]
 
     def satisfaction(self, member: Member) -> float:
         """How much of what it wishes a receiver is sent, 0 to 1."""
         account = self._accounts.get(member.participant.id)
         return 1.0 if account is None else account.satisfaction
 
-    def _observe_receiver(self, member: Member, account: _Account, statistics: Statistics, now_us: int) -> None:
+    def _observe_receiver(self, member: Member, account: _Account, readings: Readings, now_us: int) -> None:
+        statistics = readings[member.media.port]
         packets = lost = 0.0
         for state in member.media.slots.values():
             sent = statistics.forwarders.get(state.forwarder)
@@ -329,7 +330,7 @@ class Allocator:
                 if state.target is None:
                     member.media.set_target(state, SOUND)
                 if not publication.muted:
-                    rates = self._rates.get(track.handle)
+                    rates = self._rates.get(track)
                     audio_bps += AUDIO_OVERHEAD_BPS + (int(rates.total_bps) if rates else 0)
             else:
                 ladder = ladders.get(publication.id)
@@ -394,7 +395,7 @@ class Allocator:
         return make_ladder(publication.layers, available, rates, screen=screen)
 
     def _rates_of(self, track: SentTrack) -> TrackRates:
-        rates = self._rates.get(track.handle)
+        rates = self._rates.get(track)
         if rates is None:
             simulcast = len(track.section.rids) > 1
             codec = track.section.codecs[0].name.upper() if track.section.codecs else ""
@@ -403,7 +404,7 @@ class Allocator:
             temporal = layered and codec in TEMPORAL_CODECS
             rates = TrackRates(scalable=not simulcast, temporal=temporal, assumed_bps=assumed_bps)
             rates.observe(track.layers, (), 0)
-            self._rates[track.handle] = rates
+            self._rates[track] = rates
         return rates
 
     # --- what is told

@@ -8,6 +8,8 @@ there were.
 from __future__ import annotations
 
 import logging
+from asyncio import AbstractEventLoop
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -29,7 +31,7 @@ from sfu.rooms.events import (
     SpeakersChanged,
     Unpublished,
 )
-from sfu.rooms.media import ENDED, OpenTransport, ParticipantMedia, SentTrack, SlotState
+from sfu.rooms.media import ENDED, MediaPlane, ParticipantMedia, Readings, SentTrack, SlotState
 from sfu.rooms.member import Listener, Member
 from sfu.rooms.model import (
     Kind,
@@ -108,16 +110,19 @@ class Conductor:
     def __init__(
         self,
         name: str,
-        port: EnginePort,
-        open_transport: OpenTransport,
+        loop: AbstractEventLoop,
         clock: Callable[[], int],
         on_empty: Callable[[Conductor], None],
+        crowd: Counter[EnginePort],
     ) -> None:
-        """`clock` is monotonic, in microseconds. `on_empty` is called when the last participant has left."""
+        """`clock` is monotonic, in microseconds. `on_empty` is called when the last participant has left. `crowd`
+        counts the participants of all rooms on each worker."""
         self.room: Final = Room(name, self._on_room_event)
         self.members: Final[dict[ParticipantId, Member]] = {}
-        self.port: Final = port
-        self._open_transport = open_transport
+        self.headcount: Final[Counter[EnginePort]] = Counter()
+        """Members on each worker."""
+        self._crowd = crowd
+        self._loop = loop
         self._clock = clock
         self._on_empty = on_empty
         self._speakers = Speakers()
@@ -135,17 +140,19 @@ class Conductor:
         name: str,
         permissions: Permissions,
         listener: Listener,
+        plane: MediaPlane,
         *,
         metadata: str = "",
         attributes: Mapping[str, str] | None = None,
     ) -> Member:
-        """An older participant with this identity is replaced."""
+        """On the worker of `plane`. An older participant with this identity is replaced."""
         older = self.room.find_identity(identity)
         if older is not None:
             self.leave(self.members[older.id], LeaveReason.REPLACED, keep_room=True)
         participant = self.room.join(identity, name, permissions, metadata=metadata, attributes=attributes)
         member = Member(participant, listener, self._on_transport, self._on_live, self._on_estimate)
-        member.media = ParticipantMedia(self.port, self._open_transport, member)
+        member.media = ParticipantMedia(plane.port, plane.open_transport, member)
+        self._count(plane.port, 1)
         self.members[participant.id] = member
         return member
 
@@ -153,6 +160,7 @@ class Conductor:
         """Idempotent. `keep_room`: somebody else is about to join."""
         if self.members.pop(member.participant.id, None) is None:
             return
+        self._count(member.media.port, -1)
         self._levels.forget(member.participant.id)
         self.regulator.forget(member.participant)
         member.media.close()
@@ -160,6 +168,12 @@ class Conductor:
         member.tell(Removed(reason))
         if not self.members and not keep_room:
             self._on_empty(self)
+
+    def _count(self, port: EnginePort, more: int) -> None:
+        for counter in (self.headcount, self._crowd):
+            counter[port] += more
+            if not counter[port]:
+                del counter[port]
 
     def offer(self, member: Member, sdp: str, described: Mapping[Mid, OfferedTrack]) -> Answer:
         """SdpError or RoomError if it is not acceptable; then nothing has changed."""
@@ -252,24 +266,24 @@ class Conductor:
 
     # --- time
 
-    def tick(self, statistics: Statistics, now_us: int) -> None:
-        """At the sampling rate of `speakers`, with the worker's latest statistics."""
+    def tick(self, readings: Readings, now_us: int) -> None:
+        """At the sampling rate of `speakers`, with the latest statistics of the room's workers."""
         for member in list(self.members.values()):
             if member.deadline_us is not None and now_us >= member.deadline_us:
                 self.leave(member, LeaveReason.LOST)
-        self._sample_speakers(statistics, now_us)
-        self.regulator.tick(statistics, now_us)
+        self._sample_speakers(readings, now_us)
+        self.regulator.tick(readings, now_us)
 
-    def measure_layers(self, statistics: Statistics) -> None:
+    def measure_layers(self, readings: Readings) -> None:
         """Fill in the sizes of layers whose publisher declared none. Much less often than `tick`."""
         for member in self.members.values():
             for mid, publication in member.published.items():
                 track = member.media.tracks.get(mid)
-                measured = None if track is None else statistics.tracks.get(track.handle)
+                measured = None if track is None else readings[member.media.port].tracks.get(track.handle)
                 if measured is not None and any(not layer.pixels for layer in publication.layers):
                     self.room.update(publication, layers=_with_sizes(publication.layers, measured.layers))
 
-    def _sample_speakers(self, statistics: Statistics, now_us: int) -> None:
+    def _sample_speakers(self, readings: Readings, now_us: int) -> None:
         levels: dict[ParticipantId, int] = {}
         for member in self.members.values():
             for mid, publication in member.published.items():
@@ -277,7 +291,7 @@ class Conductor:
                 if publication.source is Source.MICROPHONE and track is not None:
                     key = member.participant.id
                     if not publication.muted:
-                        levels[key] = self._levels.read(key, track.handle, statistics, now_us)
+                        levels[key] = self._levels.read(key, track.handle, readings[member.media.port], now_us)
                     else:
                         levels.setdefault(key, SILENT)
         if self._speakers.sample(levels, now_us):
@@ -368,7 +382,7 @@ class Conductor:
     def _schedule_plan(self) -> None:
         if not self._plan_scheduled:
             self._plan_scheduled = True
-            self.port.loop.call_soon(self._plan)
+            self._loop.call_soon(self._plan)
 
     def _plan(self) -> None:
         self._plan_scheduled = False

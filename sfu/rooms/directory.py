@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from sfu.engine.statistics import Statistics
 from sfu.rooms.conductor import Conductor
 from sfu.rooms.errors import RoomError
-from sfu.rooms.media import MediaPlane
+from sfu.rooms.media import MediaPlane, Readings
 from sfu.rooms.member import Listener, Member
 from sfu.rooms.model import LeaveReason, Permissions
-from sfu.rooms.shedding import NO_CAPS, Caps, LoadMeter, Shedding
+from sfu.rooms.placement import Spread, WorkerLoad, place
+from sfu.rooms.shedding import LEVELS, LoadMeter, Shedding
 from sfu.rooms.speakers import SAMPLE_US
 from sfu.transport.engine_port import EnginePort
 
@@ -26,6 +28,12 @@ logger = logging.getLogger(__name__)
 MEASURE_EVERY_TICKS: Final = 10
 # Workers publish their statistics every 200 ms: over less than this their load cannot be told.
 LOAD_EVERY_TICKS: Final = 5
+# Weight of the newest measurement of how busy a worker is: placement follows within two seconds.
+BUSY_SMOOTHING: Final = 0.4
+
+
+# A room stays where it is.
+ONE_WORKER: Final = Spread(participants=1 << 30, busy=math.inf)
 
 
 def monotonic_us() -> int:
@@ -34,14 +42,24 @@ def monotonic_us() -> int:
 
 class Directory:
     def __init__(
-        self, planes: Sequence[MediaPlane], clock: Callable[[], int] = monotonic_us, *, shed_load: bool = True
+        self,
+        planes: Sequence[MediaPlane],
+        clock: Callable[[], int] = monotonic_us,
+        *,
+        shed_load: bool = True,
+        spread: Spread = ONE_WORKER,
     ) -> None:
-        """One plane per worker. `shed_load=False`: stress is measured, and nothing follows from it."""
+        """One plane per worker. `shed_load=False`: stress is measured, and nothing follows from it. `spread`: when a
+        room goes on to another worker."""
         self._planes = tuple(planes)
         self._clock = clock
         self._shed_load = shed_load
         self._ticks = 0
+        self._spread = spread
         self._meters = [LoadMeter() for _ in planes]
+        self._busy = [0.0 for _ in planes]
+        self._recent: Counter[EnginePort] = Counter()
+        self._crowd: Counter[EnginePort] = Counter()
         self.shedding: Final = tuple(Shedding() for _ in planes)
         """Of each worker."""
         self._lags_ms: deque[float] = deque(maxlen=LOAD_EVERY_TICKS)
@@ -66,17 +84,27 @@ class Directory:
         metadata: str = "",
         attributes: Mapping[str, str] | None = None,
     ) -> tuple[Conductor, Member]:
-        """RoomError while the room's worker is overloaded. Who comes back is let in all the same."""
+        """RoomError while the worker it would go to is overloaded. Who comes back is let in all the same."""
         conductor = self.conductors.get(room)
-        plane = self._least_busy()
+        index = place(self.loads(conductor), self._spread)
+        plane = self._planes[index]
         known = conductor is not None and conductor.room.find_identity(identity) is not None
-        if not known and self._caps_of(plane.port if conductor is None else conductor.port).refuse_joins:
+        if not known and self.shedding[index].caps.refuse_joins:
             raise RoomError("overloaded", "the server is at its limit", "try again in a minute, or another server")
         if conductor is None:
-            conductor = Conductor(room, plane.port, plane.open_transport, self._clock, self._on_empty)
+            conductor = Conductor(room, plane.port.loop, self._clock, self._on_empty, self._crowd)
             self.conductors[room] = conductor
-        member = conductor.join(identity, name, permissions, listener, metadata=metadata, attributes=attributes)
+        self._recent[plane.port] += 1
+        member = conductor.join(identity, name, permissions, listener, plane, metadata=metadata, attributes=attributes)
         return conductor, member
+
+    def loads(self, conductor: Conductor | None = None) -> list[WorkerLoad]:
+        """Of each worker, as one of that room's members would find them."""
+        members: Mapping[EnginePort, int] = {} if conductor is None else conductor.headcount
+        return [
+            WorkerLoad(busy, self._crowd[plane.port], self._recent[plane.port], members.get(plane.port, 0))
+            for plane, busy in zip(self._planes, self._busy, strict=True)
+        ]
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -93,28 +121,33 @@ class Directory:
     def tick(self) -> None:
         self._ticks += 1
         now_us = self._clock()
-        statistics: dict[int, Statistics] = {}
+        readings: dict[EnginePort, Statistics] = {}
         for conductor in list(self.conductors.values()):
-            key = id(conductor.port)
-            if key not in statistics:
-                statistics[key] = conductor.port.worker.statistics()
-            conductor.tick(statistics[key], now_us)
+            for port in conductor.headcount:
+                if port not in readings:
+                    readings[port] = port.worker.statistics()
+            conductor.tick(readings, now_us)
             if self._ticks % MEASURE_EVERY_TICKS == 0:
-                conductor.measure_layers(statistics[key])
+                conductor.measure_layers(readings)
         if self._ticks % LOAD_EVERY_TICKS == 0:
-            self._shed(statistics, now_us)
+            self._shed(readings, now_us)
 
-    def _shed(self, statistics: Mapping[int, Statistics], now_us: int) -> None:
+    def _shed(self, readings: Readings, now_us: int) -> None:
         lag_ms = sum(self._lags_ms) / len(self._lags_ms) if self._lags_ms else 0.0
         for index, (plane, meter, shedding) in enumerate(zip(self._planes, self._meters, self.shedding, strict=True)):
-            key = id(plane.port)
-            measured = statistics[key] if key in statistics else plane.port.worker.statistics()
+            measured = readings.get(plane.port) or plane.port.worker.statistics()
             before = shedding.level
-            if shedding.sample(meter.read(measured, lag_ms, now_us), now_us, act=self._shed_load):
+            load = meter.read(measured, lag_ms, now_us)
+            self._busy[index] += BUSY_SMOOTHING * (min(load.busy, 1.0) - self._busy[index])
+            if shedding.sample(load, now_us, act=self._shed_load):
                 level = logging.WARNING if shedding.level > before else logging.INFO
                 logger.log(level, "worker %d sheds load: %s (stress %.2f)", index, shedding.caps.name, shedding.stress)
+        self._recent.clear()
+        levels = {plane.port: shedding.level for plane, shedding in zip(self._planes, self.shedding, strict=True)}
         for conductor in self.conductors.values():
-            conductor.regulator.set_caps(self._caps_of(conductor.port), now_us)
+            # A room on several workers is shed as the worst of them: each of them carries the same pictures.
+            level = max((levels[port] for port in conductor.headcount), default=0)
+            conductor.regulator.set_caps(LEVELS[level], now_us)
 
     def close(self) -> None:
         """Everybody out, with a DTLS goodbye each; the engine ports still have to flush it."""
@@ -125,13 +158,3 @@ class Directory:
     def _on_empty(self, conductor: Conductor) -> None:
         if self.conductors.get(conductor.room.name) is conductor:
             del self.conductors[conductor.room.name]
-
-    def _caps_of(self, port: EnginePort) -> Caps:
-        found = (one.caps for plane, one in zip(self._planes, self.shedding, strict=True) if plane.port is port)
-        return next(found, NO_CAPS)
-
-    def _least_busy(self) -> MediaPlane:
-        load = {id(plane.port): 0 for plane in self._planes}
-        for conductor in self.conductors.values():
-            load[id(conductor.port)] += len(conductor.members)
-        return min(self._planes, key=lambda plane: load[id(plane.port)])

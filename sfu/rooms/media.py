@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from sfu.engine.codecs import Codec as EngineCodec
 from sfu.engine.commands import Payload
 from sfu.engine.events import ForwarderLayer, ForwarderStarted, TrackLayers
+from sfu.engine.statistics import Statistics
 from sfu.rooms.layers import Target, layers_of
 from sfu.rooms.model import Kind, Layer, Mid
 from sfu.rooms.slots import Slot, pair_up
@@ -44,6 +45,9 @@ MAX_PAYLOAD_TYPES: Final = 16
 ENDED: Final = (TransportState.FAILED, TransportState.CLOSED)
 
 OpenTransport = Callable[[Callable[[TransportState], None]], PeerTransport]
+
+Readings = Mapping[EnginePort, Statistics]
+"""The latest statistics of each worker that a room is on. A handle means something on its own worker only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,8 @@ class _Connection:
 
 class ParticipantMedia:
     def __init__(self, port: EnginePort, open_transport: OpenTransport, observer: MediaObserver) -> None:
-        self._port = port
+        self.port: Final = port
+        """Of the worker that it is on."""
         self._open_transport = open_transport
         self._observer = observer
         self._connection: _Connection | None = None
@@ -175,7 +180,7 @@ class ParticipantMedia:
         skipped = frozenset(skip)
         sending = {s.mid: s for s in sections if s.direction == "publish" and s.mid not in skipped}
         receiving = {s.mid: s for s in sections if s.direction == "receive"}
-        self._port.commands.set_receive_extensions(connection.transport.handle, _extension_kinds(sections))
+        self.port.commands.set_receive_extensions(connection.transport.handle, _extension_kinds(sections))
         self._update_tracks(connection, sending, declared)
         self._update_slots(connection, receiving)
         connection.session_version += 1
@@ -197,35 +202,35 @@ class ParticipantMedia:
         state.generation += 1
         state.track, state.target, state.needed = track, None, 0
         payloads = payloads[:MAX_PAYLOAD_TYPES]
-        self._port.commands.bind(state.forwarder, track.handle, number, state.generation, list(payloads))
+        self.port.commands.bind(state.forwarder, track.handle, number, state.generation, list(payloads))
         return True
 
     def unbind(self, state: SlotState) -> None:
         state.generation += 1
         state.track, state.target, state.needed = None, None, -1
-        self._port.commands.unbind(state.forwarder)
+        self.port.commands.unbind(state.forwarder)
 
     def set_target(self, state: SlotState, target: Target) -> None:
         if state.target != target:
             state.target = target
-            self._port.commands.set_target(state.forwarder, target.spatial, target.temporal)
+            self.port.commands.set_target(state.forwarder, target.spatial, target.temporal)
 
     def set_wanted(self, wanted_bps: int) -> None:
         """What all wishes of this participant add up to: how far its link is worth finding out about."""
         if self._connection is not None and self.alive:
-            self._port.commands.set_wanted(self._connection.transport.handle, wanted_bps)
+            self.port.commands.set_wanted(self._connection.transport.handle, wanted_bps)
 
     def request_probe(self, target_bps: int) -> None:
         """Find out whether its link carries so much."""
         if self._connection is not None and self.alive:
-            self._port.commands.request_probe(self._connection.transport.handle, target_bps)
+            self.port.commands.request_probe(self._connection.transport.handle, target_bps)
 
     def remove_track(self, mid: Mid) -> None:
         """Unpublished without a new offer: the section stays, nothing of it is routed any more."""
         track = self.tracks.pop(mid, None)
         if track is not None:
-            self._port.unwatch_track(track.handle)
-            self._port.commands.remove_track(track.handle)
+            self.port.unwatch_track(track.handle)
+            self.port.commands.remove_track(track.handle)
 
     def close(self) -> None:
         """Say goodbye to the client's PeerConnection and leave nothing in the engine."""
@@ -255,7 +260,7 @@ class ParticipantMedia:
     def _add_track(self, connection: _Connection, section: MediaSection, declared: Sequence[Layer]) -> SentTrack:
         layers = layers_of(section.rids, declared)[:MAX_LAYERS]
         payloads = [_engine_payload(codec) for codec in section.codecs]
-        commands = self._port.commands
+        commands = self.port.commands
         handle = commands.add_track(connection.transport.handle, section.kind, section.mid.encode(), payloads)
         if section.rids:
             for layer in layers:
@@ -265,7 +270,7 @@ class ParticipantMedia:
             ssrc, rtx_ssrc = section.declared[0] if section.declared else (0, None)
             commands.add_layer(handle, b"", ssrc, rtx_ssrc or 0)
         track = SentTrack(section, handle, layers if section.kind == "video" else ())
-        self._port.watch_track(handle, lambda event: self._on_layers(track, event))
+        self.port.watch_track(handle, lambda event: self._on_layers(track, event))
         return track
 
     def _update_slots(self, connection: _Connection, receiving: Mapping[Mid, MediaSection]) -> None:
@@ -297,7 +302,7 @@ class ParticipantMedia:
             track_id=f"{slot.kind}-{slot.mid}",
             cname=stream_id,
         )
-        forwarder = self._port.commands.add_forwarder(
+        forwarder = self.port.commands.add_forwarder(
             connection.transport.handle,
             section.kind,
             section.mid.encode(),
@@ -306,14 +311,14 @@ class ParticipantMedia:
             {kind: identifier for identifier, kind in _extension_kinds([section]).items()},
         )
         state = SlotState(slot, section, forwarder, media)
-        self._port.watch_forwarder(forwarder, lambda event: self._on_forwarder(state, event))
+        self.port.watch_forwarder(forwarder, lambda event: self._on_forwarder(state, event))
         return state
 
     def _remove_slot(self, mid: Mid) -> None:
         state = self.slots.pop(mid)
         state.track = None
-        self._port.unwatch_forwarder(state.forwarder)
-        self._port.commands.remove_forwarder(state.forwarder)
+        self.port.unwatch_forwarder(state.forwarder)
+        self.port.commands.remove_forwarder(state.forwarder)
 
     def _on_state(self, state: TransportState) -> None:
         if self._connection is None:
@@ -321,9 +326,9 @@ class ParticipantMedia:
         if state in ENDED:
             # The engine has forgotten the transport with everything on it: the handles are void.
             for track in self.tracks.values():
-                self._port.unwatch_track(track.handle)
+                self.port.unwatch_track(track.handle)
             for slot in self.slots.values():
-                self._port.unwatch_forwarder(slot.forwarder)
+                self.port.unwatch_forwarder(slot.forwarder)
             self.tracks.clear()
             self.slots.clear()
         self._observer.on_transport(state)

@@ -9,6 +9,7 @@ from typing import Final
 
 from sfu.engine.statistics import Statistics
 from sfu.rooms.events import QualityChanged
+from sfu.rooms.media import Readings
 from sfu.rooms.member import Member
 from sfu.rooms.model import ParticipantId
 from sfu.rooms.quality import Link, grade, opinion
@@ -46,7 +47,7 @@ class QualityMeter:
     def sample(
         self,
         members: Sequence[Member],
-        statistics: Statistics,
+        readings: Readings,
         satisfaction: Callable[[Member], float],
         now_us: int,
     ) -> None:
@@ -54,7 +55,7 @@ class QualityMeter:
         if now_us < self._due_us:
             return
         self._due_us = now_us + SAMPLE_INTERVAL_US
-        changed = [member for member in members if self._measure(member, statistics, satisfaction(member))]
+        changed = [one for one in members if self._measure(one, readings[one.media.port], satisfaction(one))]
         for receiver in members:
             meter = self._meters.setdefault(receiver.participant.id, _Meter())
             self._tell(receiver, changed if meter.greeted else members)

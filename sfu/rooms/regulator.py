@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from sfu.engine.statistics import Statistics
 from sfu.rooms.allocator import Allocator
 from sfu.rooms.dynacast import TrackDemand
 from sfu.rooms.events import PublishLayers
-from sfu.rooms.media import SentTrack
+from sfu.rooms.media import Readings, SentTrack
 from sfu.rooms.member import Member
 from sfu.rooms.model import Participant, ParticipantId
 from sfu.rooms.quality_meter import QualityMeter
@@ -40,8 +39,7 @@ class Regulator:
     speakers: Speakers
     allocator: Allocator = field(init=False)
     _quality: QualityMeter = field(default_factory=QualityMeter)
-    _published: dict[int, _Published] = field(default_factory=dict)
-    """By the track's handle."""
+    _published: dict[SentTrack, _Published] = field(default_factory=dict)
     _demand_due_us: int = 0
     _observe_due_us: int = 0
 
@@ -63,17 +61,17 @@ class Regulator:
         self.allocator.forget(participant)
         self._quality.forget(participant.id)
 
-    def tick(self, statistics: Statistics, now_us: int) -> None:
+    def tick(self, readings: Readings, now_us: int) -> None:
         """Ten times a second."""
         members = list(self.members.values())
         if now_us >= self._observe_due_us:
             self._observe_due_us = now_us + OBSERVE_INTERVAL_US
-            self.allocator.observe(members, statistics, now_us)
+            self.allocator.observe(members, readings, now_us)
         due = self.allocator.due(members, now_us)
         if due:
             self.allocator.run(due, now_us)
         self.settle_demand(now_us)
-        self._quality.sample(members, statistics, self.allocator.satisfaction, now_us)
+        self._quality.sample(members, readings, self.allocator.satisfaction, now_us)
 
     def settle_demand(self, now_us: int) -> None:
         """Let publishers know what to send, if it is time to look."""
@@ -85,30 +83,29 @@ class Regulator:
         highest = dict.fromkeys(self._published, -1)
         for member in self.members.values():
             for state in member.media.slots.values():
-                if state.track is not None and state.track.handle in highest:
-                    handle = state.track.handle
-                    highest[handle] = max(highest[handle], state.needed)
-        for handle, one in self._published.items():
-            if one.demand.update(highest[handle], one.track.live, now_us):
+                if state.track is not None and state.track in highest:
+                    highest[state.track] = max(highest[state.track], state.needed)
+        for track, one in self._published.items():
+            if one.demand.update(highest[track], track.live, now_us):
                 self._tell_publisher(one)
 
     def _available(self, track: SentTrack) -> int:
-        one = self._published.get(track.handle)
+        one = self._published.get(track)
         return track.live if one is None else one.demand.available(track.live)
 
     def _find_published(self, now_us: int) -> None:
         present = {
-            track.handle: (member, track)
+            track: member
             for member in self.members.values()
             for mid, track in member.media.tracks.items()
             if track.section.kind == "video" and mid in member.published
         }
-        for handle in self._published.keys() - present.keys():
-            del self._published[handle]
-        for handle in present.keys() - self._published.keys():
-            member, track = present[handle]
+        for track in self._published.keys() - present.keys():
+            del self._published[track]
+        for track in present.keys() - self._published.keys():
             # Of a scalable stream only the whole can rest.
-            self._published[handle] = _Published(member, track, TrackDemand(max(1, len(track.section.rids)), now_us))
+            demand = TrackDemand(max(1, len(track.section.rids)), now_us)
+            self._published[track] = _Published(present[track], track, demand)
 
     @staticmethod
     def _tell_publisher(one: _Published) -> None:

@@ -6,14 +6,18 @@ The real engine under the same code is in tests/signaling and tests/browser.
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, cast
 
+from sfu.engine.statistics import Statistics
 from sfu.rooms.allocator import FIRST_ESTIMATE_US
 from sfu.rooms.conductor import Conductor, OfferedTrack
 from sfu.rooms.events import ParticipantEvent
+from sfu.rooms.media import MediaPlane
 from sfu.rooms.member import Member
 from sfu.rooms.model import Layer, Permissions, Source
 from sfu.transport.dtls import TransportState
@@ -183,6 +187,14 @@ class FakeTransport:
 
 
 @dataclass
+class FakePlane:
+    """A worker as rooms see it."""
+
+    port: FakePort
+    open_transport: Callable[[Callable[[TransportState], None]], PeerTransport]
+
+
+@dataclass
 class Client:
     """One participant of a test room, with what it was told."""
 
@@ -206,13 +218,15 @@ class House:
         self.now_us = 1_000_000
         self.transports: list[FakeTransport] = []
         self.emptied = 0
+        self.plane = cast("MediaPlane", FakePlane(self.port, self._open_transport))
+        self.crowd: Counter[EnginePort] = Counter()
         self.conductor = Conductor(
-            "tea", cast("EnginePort", self.port), self._open_transport, lambda: self.now_us, self._on_empty
+            "tea", cast("AbstractEventLoop", self.port.loop), lambda: self.now_us, self._on_empty, self.crowd
         )
 
     def join(self, name: str, identity: str | None = None, permissions: Permissions | None = None) -> Client:
         events: list[ParticipantEvent] = []
-        member = self.conductor.join(identity or name, name, permissions or Permissions(), events.append)
+        member = self.conductor.join(identity or name, name, permissions or Permissions(), events.append, self.plane)
         return Client(member, events)
 
     def offer(self, client: Client, sdp: str, described: dict[str, OfferedTrack] | None = None) -> Any:
@@ -232,6 +246,11 @@ class House:
 
     def settle(self) -> None:
         self.port.loop.run()
+
+    def tick(self, statistics: Statistics, now_us: int | None = None) -> None:
+        """With that of the worker, at the present moment if none is given."""
+        readings = {cast("EnginePort", self.port): statistics}
+        self.conductor.tick(readings, self.now_us if now_us is None else now_us)
 
     def track(self, client: Client, mid: str = "cam") -> int:
         return client.member.media.tracks[mid].handle

@@ -79,7 +79,7 @@ def test_a_listener_that_fails_costs_the_others_nothing(house: House) -> None:
     def fail(event: object) -> None:
         raise RuntimeError("a broken door")
 
-    house.conductor.join("broken", "broken", Permissions(), fail)
+    house.conductor.join("broken", "broken", Permissions(), fail, house.plane)
     bob = house.enter("bob")
     ada = house.enter("ada")
     assert ParticipantJoined(ada.member.participant) in bob.events
@@ -92,10 +92,10 @@ def test_without_signalling_a_participant_stays_for_the_consent_time(house: Hous
     ada, bob = house.enter("ada"), house.enter("bob")
     house.conductor.signalling_lost(ada.member)
     house.now_us += CONSENT_US - 1
-    house.conductor.tick(Statistics(), house.now_us)
+    house.tick(Statistics())
     assert bob.told(ParticipantLeft) == []
     house.now_us += 1
-    house.conductor.tick(Statistics(), house.now_us)
+    house.tick(Statistics())
     assert bob.told(ParticipantLeft) == [ParticipantLeft(ada.member.participant, LeaveReason.LOST)]
 
 
@@ -125,7 +125,7 @@ def test_failed_media_is_told_and_a_new_offer_brings_it_back(house: House) -> No
     assert ada.shows() == {"v0": "bob", "a0": "bob"}
     assert bob.told(Unpublished) == []
     house.now_us += 2 * CONSENT_US
-    house.conductor.tick(Statistics(), house.now_us)
+    house.tick(Statistics())
     assert bob.told(ParticipantLeft) == []
 
 
@@ -133,7 +133,7 @@ def test_failed_media_that_does_not_come_back_ends_the_participant(house: House)
     ada = house.enter("ada")
     ada.transport.become(TransportState.FAILED)
     house.now_us += CONSENT_US
-    house.conductor.tick(Statistics(), house.now_us)
+    house.tick(Statistics())
     assert ada.events[-1] == Removed(LeaveReason.LOST)
 
 
@@ -283,12 +283,12 @@ def test_who_may_not_subscribe_gets_nothing_into_its_slots(house: House) -> None
 def test_speakers_come_from_the_levels_that_still_arrive(house: House) -> None:
     ada, bob = house.enter("ada"), house.enter("bob")
     for step in range(1, 10):
-        house.conductor.tick(levels(house, {"ada": 20, "bob": 120}, packets=step), step * 100_000)
+        house.tick(levels(house, {"ada": 20, "bob": 120}, packets=step), step * 100_000)
     house.settle()
     assert bob.told(SpeakersChanged)[-1].participants == (ada.member.participant,)
     assert ada.told(SpeakersChanged) == bob.told(SpeakersChanged)
     for step in range(10, 40):  # the level stays, the packets end
-        house.conductor.tick(levels(house, {"ada": 20, "bob": 120}, packets=9), step * 100_000)
+        house.tick(levels(house, {"ada": 20, "bob": 120}, packets=9), step * 100_000)
     assert bob.told(SpeakersChanged)[-1].participants == ()
 
 
@@ -296,7 +296,7 @@ def test_a_muted_microphone_does_not_speak(house: House) -> None:
     ada, bob = house.enter("ada"), house.enter("bob")
     house.conductor.set_muted(ada.member, ada.member.published["mic"].id, True)
     for step in range(1, 20):
-        house.conductor.tick(levels(house, {"ada": 20, "bob": 120}, packets=step), step * 100_000)
+        house.tick(levels(house, {"ada": 20, "bob": 120}, packets=step), step * 100_000)
     assert bob.told(SpeakersChanged) == []
 
 
@@ -304,7 +304,8 @@ def test_sizes_that_nobody_declared_are_measured(house: House) -> None:
     ada, bob = house.join("ada"), house.enter("bob")
     house.offer(ada, usual_offer(), {})
     layers = tuple(layer_statistics(width=320 << index, height=180 << index) for index in range(3))
-    house.conductor.measure_layers(Statistics(tracks={house.track(ada): TrackStatistics(127, layers, 1)}))
+    statistics = Statistics(tracks={house.track(ada): TrackStatistics(127, layers, 1)})
+    house.conductor.measure_layers({house.plane.port: statistics})
     (updated,) = bob.told(PublicationUpdated)
     assert [(layer.rid, layer.width, layer.height) for layer in updated.publication.layers] == [
         ("q", 320, 180),

@@ -51,7 +51,7 @@ class Room:
     def live(self, seconds: float, **statistics: float) -> None:
         for _ in range(round(seconds * 1e6 / TICK_US)):
             self.house.now_us += TICK_US
-            self.house.conductor.tick(self.statistics(**statistics), self.house.now_us)
+            self.house.tick(self.statistics(**statistics))
             self.house.settle()
 
     def statistics(self, loss: float = 0.0, rtt_ms: float = 20.0) -> Statistics:
@@ -183,7 +183,7 @@ def test_retransmissions_are_paid_for(room: Room) -> None:
     room.house.now_us += TICK_US
     for _ in range(3):
         room.house.now_us += TICK_US
-        room.house.conductor.tick(
+        room.house.tick(
             Statistics(tracks=statistics.tracks, transports=statistics.transports, forwarders=lossy), room.house.now_us
         )
     assert room.targets(ada) != before
