@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t
 from sfu.engine cimport drops
 from sfu.engine.forwarder cimport forward_packet
-from sfu.engine.history cimport Packet, history_get
+from sfu.engine.history cimport Packet, history_get, history_head_after
 from sfu.engine.tables cimport EGRESS_FANOUT, PENDING_PACKETS, Forwarder, Pending, RouterState, Source, Track
 from sfu.engine.tracks cimport track_compact
 
@@ -22,6 +22,10 @@ cdef void fanout_add(RouterState *s, Source *source, const Packet *packet) noexc
     if track.pending_tail - track.pending_head == PENDING_PACKETS:
         s.drops[drops.DROP_FANOUT_FULL] += 1
         return
+    if source.waiting == 0 or packet.position < source.waiting_position:
+        source.waiting_sequence = packet.sequence
+        source.waiting_position = packet.position
+    source.waiting += 1
     pending = &track.pending[track.pending_tail & (PENDING_PACKETS - 1)]
     pending.generation = source.generation
     pending.layer = <unsigned char>source.layer
@@ -30,6 +34,46 @@ cdef void fanout_add(RouterState *s, Source *source, const Packet *packet) noexc
     s.media_received += 1
     if not track.queued:
         enqueue(s, track)
+
+
+cdef bint fanout_spares(const Source *source, int64_t sequence, uint32_t size) noexcept nogil:
+    if source.waiting == 0:
+        return True
+    return (sequence - source.waiting_sequence <= <int64_t>source.history.packet_mask
+            and history_head_after(&source.history, size) - source.waiting_position <= source.history.arena_size)
+
+
+cdef void release(Track *track) noexcept nogil:
+    """The running job is done: its packets may be overwritten."""
+    cdef const Pending *pending
+    cdef Source *source
+    cdef uint32_t at = track.pending_head
+    cdef uint32_t unknown = 0        # layers whose first waiting packet is to be found
+    while at != track.pending_job:
+        pending = &track.pending[at & (PENDING_PACKETS - 1)]
+        source = track.layers[pending.layer].source
+        if source != NULL and source.generation == pending.generation:
+            source.waiting -= 1
+            if source.waiting:
+                unknown |= 1 << pending.layer
+            else:
+                unknown &= ~(1 << pending.layer)
+        at += 1
+    track.pending_head = track.pending_job
+    while unknown and at != track.pending_tail:
+        pending = &track.pending[at & (PENDING_PACKETS - 1)]
+        source = track.layers[pending.layer].source
+        if unknown & (1 << pending.layer) and source.generation == pending.generation:
+            first_waiting(source, pending.sequence)
+            unknown &= ~(1 << pending.layer)
+        at += 1
+
+
+cdef inline void first_waiting(Source *source, int64_t sequence) noexcept nogil:
+    cdef const Packet *packet = history_get(&source.history, sequence)
+    if packet != NULL:
+        source.waiting_sequence = sequence
+        source.waiting_position = packet.position
 
 
 cdef void enqueue(RouterState *s, Track *track) noexcept nogil:
@@ -109,7 +153,7 @@ cdef uint32_t run_track(RouterState *s, Track *track, uint32_t quantum, int64_t 
             offer(s, track, f, &track.pending[at & (PENDING_PACKETS - 1)], now_us)
             at += 1
             done += 1
-    track.pending_head = track.pending_job
+    release(track)
     return done if done else 1
 
 

@@ -74,6 +74,7 @@ cdef int history_open(History *history, uint32_t packets, uint32_t arena_bytes) 
 cdef void history_close(History *history) noexcept nogil
 cdef void history_clear(History *history) noexcept nogil
 cdef bint history_accepts(const History *history, int64_t sequence) noexcept nogil
+cdef uint64_t history_head_after(const History *history, uint32_t size) noexcept nogil
 cdef Packet *history_add(History *history, int64_t sequence, const uint8_t *data, uint16_t size) noexcept nogil
 cdef Packet *history_get(const History *history, int64_t sequence) noexcept nogil
 cdef const uint8_t *history_data(const History *history, const Packet *packet) noexcept nogil

@@ -42,6 +42,14 @@ cdef bint history_accepts(const History *history, int64_t sequence) noexcept nog
     return history.packets[sequence & history.packet_mask].sequence != sequence
 
 
+cdef uint64_t history_head_after(const History *history, uint32_t size) noexcept nogil:
+    """Where `head` will stand once a packet of `size` bytes is stored: what lies an arena before it is gone then."""
+    cdef uint32_t at = <uint32_t>(history.head & (history.arena_size - 1))
+    if at + size > history.arena_size:
+        return history.head + history.arena_size - at + size
+    return history.head + size
+
+
 cdef Packet *history_add(History *history, int64_t sequence, const uint8_t *data, uint16_t size) noexcept nogil:
     """Store a packet that `history_accepts`; its description is zeroed but for sequence, position and size."""
     cdef uint32_t at = <uint32_t>(history.head & (history.arena_size - 1))

@@ -5,7 +5,7 @@ from libc.stdlib cimport malloc
 from libc.string cimport memcmp, memmove
 from sfu.engine cimport drops
 from sfu.engine.clock_map cimport timestamp_map_packet
-from sfu.engine.fanout cimport fanout_add
+from sfu.engine.fanout cimport fanout_add, fanout_spares
 from sfu.engine.history cimport (
     FRAME_KEY, FRAME_START, PACKET_LATE, PACKET_OVERTAKEN, PACKET_PADDING, SWITCH_DELAY, SWITCH_REACH, Packet,
     history_accepts, history_add, history_get,
@@ -254,6 +254,9 @@ cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uin
         s.drops[drops.DROP_DUPLICATE if source.history.newest - sequence <= source.history.packet_mask
                 else drops.DROP_TOO_OLD] += 1
         return
+    if not fanout_spares(source, sequence, size):
+        refuse(s, source, sequence, size, header, payload, recovered, now_us)
+        return
     packet = history_add(&source.history, sequence, data, <uint16_t>size)
     inspect_packet(source, packet, payload, data, header, x, now_us)
     if source.reception.highest > sequence:
@@ -285,6 +288,18 @@ cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uin
     fanout_add(s, source, packet)
     if packet.flags & FRAME_KEY and packet.has_dependency and sequence < source.history.newest:
         explain_later(s, source, sequence)
+
+
+cdef void refuse(RouterState *s, Source *source, int64_t sequence, uint32_t size, const RtpHeader *header,
+                 const PayloadType *payload, bint recovered, int64_t now_us) noexcept nogil:
+    """Overload: the packet came, and is not asked for again, but there is no place for it."""
+    s.drops[drops.DROP_FANOUT_FULL] += 1
+    reception_packet(&source.reception, sequence, header.timestamp, size, payload.clock_rate, recovered, now_us)
+    rate_add(&source.rate, size, False, now_us)
+    if not recovered:
+        source.last_packet_us = now_us
+    if source.nack != NULL:
+        nack_on_packet(source.nack, sequence, now_us, False)
 
 
 cdef void explain_later(RouterState *s, Source *source, int64_t sequence) noexcept nogil:

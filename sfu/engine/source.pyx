@@ -62,6 +62,7 @@ cdef void source_restart(RouterState *s, Source *source) noexcept nogil:
     s.next_generation += 1
     source.generation = s.next_generation
     history_clear(&source.history)
+    source.waiting = 0
     if source.nack != NULL:
         nack_init(source.nack)
     free(source.dependencies)

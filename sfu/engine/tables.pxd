@@ -143,6 +143,9 @@ cdef struct Source:
     RateMeter rate
     TimestampMap timestamps
     History history
+    uint32_t waiting          # stored packets that fan-out has not come to yet
+    int64_t waiting_sequence  # the first of them; what is stored behind it must not overwrite it
+    uint64_t waiting_position
     NackGenerator *nack       # NULL where no NACK was negotiated
     Dependencies *dependencies # NULL until a dependency descriptor came
     int64_t last_packet_us

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import pytest
@@ -180,19 +181,66 @@ def test_too_much_for_the_queue_is_counted_and_asked_for() -> None:
     hall.driver.assert_accounts_balance()
 
 
-def test_what_history_no_longer_has_is_counted() -> None:
+def test_what_waits_is_not_overwritten_in_history() -> None:
+    """What has no place there any more is refused, counted, and as good as lost: nobody gets half of the rest."""
     hall = Hall(3, audio=False)
-    hall.publisher.send(*hall.video.key())
-    hall.driver.pump()
-    before = hall.driver.statistics().media_offered
+    sent = hall.video.key()
     for _ in range(500):
-        hall.publisher.send(*hall.video.frame(size=1_150))
+        sent += hall.video.frame(size=1_150)
+    hall.publisher.send(*sent)
     hall.driver.pump()
-    overtaken = hall.driver.drops(DropReason.OVERTAKEN)
-    assert overtaken % 3 == 0
-    assert overtaken > 0
-    assert hall.driver.statistics().media_offered - before == 1_500
+    refused = hall.driver.drops(DropReason.FANOUT_FULL)
+    assert 0 < refused < 100
+    assert all(bodies(peer.rtp) == bodies(sent[: 501 - refused]) for peer in hall.receivers)
+    assert hall.driver.drops(DropReason.OVERTAKEN) == 0
+    after = hall.video.frame()
+    hall.publisher.send(*after)
+    hall.driver.pump()
+    assert all(bodies(peer.rtp)[-1:] == bodies(after) for peer in hall.receivers), "there is place again"
     hall.driver.assert_accounts_balance()
+
+
+def test_overload_is_the_same_for_all_receivers() -> None:
+    """A publisher floods: what does not go is refused whole, and the last receiver gets what the first one gets."""
+    hall = Hall(100, video=False)
+    for _ in range(300):
+        hall.publisher.send(*(hall.audio.frame() for _ in range(64)))
+        hall.slice(EGRESS_FANOUT)
+    hall.driver.pump()
+    assert hall.driver.drops(DropReason.FANOUT_FULL) > 0
+    assert hall.driver.drops(DropReason.OVERTAKEN) == 0
+    received = [bodies(peer.take_rtp()) for peer in hall.receivers]
+    assert all(one == received[0] for one in received)
+    assert len(received[0]) >= 300 * EGRESS_FANOUT // 100
+    hall.driver.assert_accounts_balance()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_layers_that_wait_together_are_spared_each_by_itself(seed: int) -> None:
+    """Slices of any size between packets of three layers: whatever was taken reaches everyone who wants that layer."""
+    driver, choose = Driver(), random.Random(seed)
+    publisher = driver.connect("p")
+    track = driver.video_track(publisher, (b"q", b"h", b"f"))
+    streams = [Vp8Stream(10 + layer, 96, rid=rid) for layer, rid in enumerate((b"q", b"h", b"f"))]
+    receivers = [driver.connect(f"r{number}") for number in range(9)]
+    for number, receiver in enumerate(receivers):
+        driver.bind(driver.video_slot(receiver), track, spatial=number % 3)
+    publisher.send(*(packet for stream in streams for packet in stream.key()))
+    driver.pump()
+    for _ in range(400):
+        stream = choose.choice(streams)
+        publisher.send(*stream.frame(choose.randint(1, 8), size=choose.randint(100, 1_100)))
+        if choose.random() < 0.3:
+            driver.router.run(driver.now_us, choose.choice((1, 7, 64)))
+            driver.collect()
+    driver.pump()
+    assert driver.drops(DropReason.OVERTAKEN) == 0
+    assert driver.drops(DropReason.FANOUT_FULL) > 0
+    for layer in range(3):
+        same = [bodies(receiver.take_rtp()) for receiver in receivers[layer::3]]
+        assert len(same[0]) > 50
+        assert same.count(same[0]) == len(same)
+    driver.assert_accounts_balance()
 
 
 def test_a_stream_that_is_replaced_before_fan_out_is_counted() -> None:

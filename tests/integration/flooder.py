@@ -10,6 +10,7 @@ import select
 import socket
 import struct
 import sys
+import time
 
 from sfu.engine.srtp import SrtpSession
 from tests.integration.bare_peer import GCM, MAX_DATAGRAM, connectivity_check, is_success, made_up_key
@@ -22,6 +23,7 @@ OPUS_BYTES = 80
 FRAME_TICKS = 960
 BATCH = 64  # packets between two looks at the standard input
 WITHIN_S = 10.0
+CONSENT_EVERY_S = 5.0  # RFC 7675 §5.1
 RTP = struct.Struct("!BBHII")
 
 
@@ -35,7 +37,11 @@ def main(port: int, ufrag: str, password: bytes, ssrc: int) -> None:
         sock.send(connectivity_check(ufrag, password))
         assert is_success(sock.recv(MAX_DATAGRAM), password)
         say(connected=True)
+        consent_s = time.monotonic()
         while not select.select([sys.stdin], [], [], 0)[0]:
+            if time.monotonic() - consent_s > CONSENT_EVERY_S:
+                consent_s = time.monotonic()
+                sock.send(connectivity_check(ufrag, password))
             for _ in range(BATCH):
                 header = RTP.pack(0x80, PAYLOAD_TYPE, number & 0xFFFF, number * FRAME_TICKS & 0xFFFFFFFF, ssrc)
                 sock.send(session.protect(header + payload))

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from sfu.engine.codecs import Codec
 from sfu.engine.commands import Payload
@@ -31,6 +32,13 @@ OPUS = Payload(flooder.PAYLOAD_TYPE, Codec.OPUS, 48_000)
 PUBLISHER_SSRC = 0x1234
 
 
+@dataclass(frozen=True)
+class Receiver:
+    forwarder: int
+    sock: socket.socket
+    check: bytes
+
+
 @contextmanager
 def working() -> Iterator[Worker]:
     worker = Worker(0, flooder.HOST, 0)
@@ -48,8 +56,8 @@ def add_transport(worker: Worker, name: str) -> tuple[int, str]:
     return handle, ufrag.decode()
 
 
-def add_receiver(worker: Worker, track: int, number: int, sock: socket.socket) -> int:
-    """A slot bound to the track, whose far end never reads; its handle."""
+def add_receiver(worker: Worker, track: int, number: int, sock: socket.socket) -> Receiver:
+    """A slot bound to the track, whose far end reads no media."""
     handle, ufrag = add_transport(worker, f"receiver {number}")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_BYTES)
     sock.settimeout(WITHIN_S)
@@ -60,7 +68,7 @@ def add_receiver(worker: Worker, track: int, number: int, sock: socket.socket) -
     worker.commands.bind(forwarder, track, 77, 1, [(flooder.PAYLOAD_TYPE, flooder.PAYLOAD_TYPE, None)])
     worker.commands.set_target(forwarder, 0, 0)
     worker.flush()
-    return forwarder
+    return Receiver(forwarder, sock, connectivity_check(ufrag, PASSWORD))
 
 
 def overload(worker: Worker) -> int:
@@ -76,13 +84,18 @@ def wait_for_more_overload(worker: Worker) -> None:
         time.sleep(0.01)
 
 
-def control(worker: Worker, forwarders: Sequence[int], calls: int) -> list[float]:
+def control(worker: Worker, receivers: Sequence[Receiver], calls: int) -> list[float]:
     """Control calls at odd moments, as a loop makes them: commands, then events. How long each took, in ms."""
     choose = random.Random(1)
     times_ms = []
+    consent_s = 0.0
     for call in range(calls):
         time.sleep(choose.uniform(0, LONGEST_PAUSE_S))
-        worker.commands.set_target(choose.choice(forwarders), 0, call % 2)
+        if time.monotonic() - consent_s > flooder.CONSENT_EVERY_S:
+            consent_s = time.monotonic()
+            for receiver in receivers:
+                receiver.sock.send(receiver.check)
+        worker.commands.set_target(choose.choice(receivers).forwarder, 0, call % 2)
         called_ns = time.monotonic_ns()
         worker.flush()
         worker.events()
@@ -99,7 +112,7 @@ async def test_a_control_call_waits_two_slices_at_most(
         track = worker.commands.add_track(publisher, "audio", b"a", [OPUS])
         worker.commands.add_layer(track, b"", PUBLISHER_SSRC, 0)
         sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(RECEIVERS)]
-        forwarders = [
+        receivers = [
             add_receiver(worker, track, number, resources.enter_context(sock)) for number, sock in enumerate(sockets)
         ]
         arguments = (str(worker.port), ufrag, PASSWORD.decode(), str(PUBLISHER_SSRC))
@@ -108,12 +121,14 @@ async def test_a_control_call_waits_two_slices_at_most(
             await flood.hear()
             wait_for_more_overload(worker)
             forwarded = worker.statistics().media_forwarded
-            times_ms = control(worker, forwarders, scaled(CONTROL_CALLS))
+            times_ms = control(worker, receivers, scaled(CONTROL_CALLS))
             wait_for_more_overload(worker)
         finally:
             await flood.stop()
 
         calls = len(times_ms)
+        shares = [worker.statistics().forwarders[receiver.forwarder].packets for receiver in receivers]
+        assert min(shares) * 2 > max(shares), "some receivers got what others did not"
         assert worker.statistics().media_forwarded > forwarded, "control calls kept the worker from forwarding"
         measured(f"most slices waited in {2 * calls} calls", worker.most_slices_waited, "")
         for name, at in (("median", calls // 2), ("99 %", calls * 99 // 100), ("longest", calls - 1)):
