@@ -26,8 +26,14 @@ cdef enum:
     BURST_US = 10_000
     UDP_OVERHEAD = 28              # bytes of IPv4 and UDP
     START_PACING_BPS = 3_000_000   # until there is feedback: the first keyframe shall not wait for the first estimate
-    # What waits leaves within this time, whatever the estimate says: what is too much is the allocator's to take away.
-    MAX_WAIT_US = 300_000
+    # A burst shall have left within this time, if need be (up to CATCH_UP times) faster than the pacing rate; as libwebrtc's
+    # queue_time_limit, by the mean wait. A queue that stands is none: it would keep the link full, and the estimate low.
+    EMPTY_US = 300_000
+    CATCH_UP = 2
+    MAX_WAIT_US = 600_000          # what has waited longer is dropped
+    MAX_DEBT_US = 300_000          # of sending at the pacing rate (libwebrtc's kMaxDebtInTime is 500 ms)
+    RESEND_PERCENT = 50            # of the pacing rate, for retransmissions
+    RESEND_WINDOW_US = 500_000     # over which that holds (libwebrtc's kRetransmitWindowSizeMs)
     PROBE_TICK_US = 1_000
     PROBE_LIMIT_US = 200_000       # a probe that takes longer is given up
     NO_PAYLOAD_TYPE = 255
@@ -60,36 +66,49 @@ cdef void congestion_close(Congestion *c) noexcept nogil:
     free(c)
 
 
-cdef inline double pacing_bps(const Congestion *c) noexcept nogil:
+cdef inline double base_bps(const Congestion *c) noexcept nogil:
+    """The pacing rate while nothing has to hurry."""
     cdef double rate = <double>estimator_pacing_bps(c.estimator)
-    cdef double emptying = <double>c.waiting_bytes * 8e6 / MAX_WAIT_US
-    if rate < emptying:
-        rate = emptying
     if c.estimator.basis == BASIS_START and rate < START_PACING_BPS:
         return START_PACING_BPS
     return rate
 
 
+cdef inline double pacing_bps(const Congestion *c, int64_t now_us) noexcept nogil:
+    cdef double rate = base_bps(c)
+    cdef double left_us, emptying
+    if c.count == 0 or now_us - c.queue_began_us > MAX_WAIT_US:
+        return rate
+    left_us = EMPTY_US - (<double>now_us - <double>c.queued_sum_us / c.count)
+    emptying = c.waiting_bytes * 8e6 / (left_us if left_us > 1_000 else 1_000)
+    if emptying > CATCH_UP * rate:
+        return CATCH_UP * rate
+    return emptying if emptying > rate else rate
+
+
 cdef void settle_debt(Congestion *c, int64_t now_us) noexcept nogil:
-    c.debt_bytes -= pacing_bps(c) * <double>(now_us - c.debt_us) / 8e6
+    c.debt_bytes -= pacing_bps(c, now_us) * <double>(now_us - c.debt_us) / 8e6
     c.debt_us = now_us
     if c.debt_bytes < 0:
         c.debt_bytes = 0
 
 
-cdef inline bint may_send(const Congestion *c) noexcept nogil:
-    return c.debt_bytes <= pacing_bps(c) * BURST_US / 8e6
+cdef inline bint may_send(const Congestion *c, int64_t now_us) noexcept nogil:
+    return c.debt_bytes <= pacing_bps(c, now_us) * BURST_US / 8e6
 
 
 cdef void note_sent(Congestion *c, uint16_t sequence, uint32_t size, int64_t now_us) noexcept nogil:
+    cdef double most = base_bps(c) * MAX_DEBT_US / 8e6
     c.debt_bytes += size + UDP_OVERHEAD
+    if c.debt_bytes > most:
+        c.debt_bytes = most
     estimator_sent(c.estimator, sequence, size, now_us, c.probe.cluster if c.probing else -1)
     if c.probing:
         c.probe_packets += 1
         c.probe_bytes += size + UDP_OVERHEAD
 
 
-cdef bint congestion_send(RouterState *s, Transport *t, uint8_t *packet, uint32_t size, bint paced) noexcept nogil:
+cdef bint congestion_send(RouterState *s, Transport *t, uint8_t *packet, uint32_t size, SendClass sending) noexcept nogil:
     """Send the protected packet in the current egress buffer, or let it wait. False: no place, it is dropped (counted)."""
     cdef Congestion *c = t.congestion
     cdef uint16_t sequence
@@ -99,28 +118,69 @@ cdef bint congestion_send(RouterState *s, Transport *t, uint8_t *packet, uint32_
     sequence = c.transport_sequence if c.sequenced else estimator_next_sequence(c.estimator)
     c.sequenced = False
     settle_debt(c, s.now_us)
-    if paced and c.numbered and (c.count or not may_send(c)):
-        return enqueue(s, t, sequence, packet, size)
+    if sending != SEND_AT_ONCE and c.numbered and (c.count or not may_send(c, s.now_us)):
+        return enqueue(s, t, sequence, packet, size, sending == SEND_PACED_MEDIA)
     note_sent(c, sequence, size, s.now_us)
     egress_commit(s, t, selected_path(t), size)
     return True
 
 
-cdef bint enqueue(RouterState *s, Transport *t, uint16_t sequence, const uint8_t *packet, uint32_t size) noexcept nogil:
+cdef bint congestion_may_resend(Congestion *c, uint32_t size, int64_t now_us) noexcept nogil:
+    """Whether a retransmission of that size is within their share of the link; it is taken off it."""
+    cdef double rate, most
+    if c == NULL or not c.numbered:
+        return True
+    rate = base_bps(c) * RESEND_PERCENT / 100
+    most = rate * RESEND_WINDOW_US / 8e6
+    c.resend_credit_bytes += rate * <double>(now_us - c.resend_credit_us) / 8e6
+    c.resend_credit_us = now_us
+    if c.resend_credit_bytes > most:
+        c.resend_credit_bytes = most
+    if c.resend_credit_bytes < size:
+        return False
+    c.resend_credit_bytes -= size + UDP_OVERHEAD
+    return True
+
+
+cdef void leave_queue(Congestion *c) noexcept nogil:
+    """The first one in it, sent or not."""
+    cdef const PacedPacket *waiting = &c.queue[c.head]
+    c.head = (c.head + 1) & (PACER_PACKETS - 1)
+    c.count -= 1
+    c.waiting_bytes -= waiting.size + UDP_OVERHEAD
+    c.queued_sum_us -= waiting.queued_us
+
+
+cdef void expire(RouterState *s, Congestion *c, int64_t now_us) noexcept nogil:
+    """Drop what has waited too long. Its numbers are used: the receiver may ask for it again."""
+    while c.count and now_us - c.queue[c.head].queued_us > MAX_WAIT_US:
+        if c.queue[c.head].media:
+            s.media_forwarded -= 1
+            s.drops[drops.DROP_PACER_EXPIRED] += 1
+        leave_queue(c)
+
+
+cdef bint enqueue(RouterState *s, Transport *t, uint16_t sequence, const uint8_t *packet, uint32_t size,
+                  bint media) noexcept nogil:
     cdef Congestion *c = t.congestion
     cdef PacedPacket *waiting
     if c.queue == NULL:
         c.queue = <PacedPacket *>malloc(PACER_PACKETS * sizeof(PacedPacket))
+    expire(s, c, s.now_us)
     if c.queue == NULL or c.count == PACER_PACKETS or size > PACER_DATAGRAM:
         s.drops[drops.DROP_PACER_FULL] += 1
         return False
+    if c.count == 0:
+        c.queue_began_us = s.now_us
     waiting = &c.queue[(c.head + c.count) & (PACER_PACKETS - 1)]
     waiting.size = <uint16_t>size
     waiting.transport_sequence = sequence
+    waiting.media = media
     waiting.queued_us = s.now_us
     memcpy(waiting.data, packet, size)
     c.count += 1
-    c.waiting_bytes += size
+    c.waiting_bytes += size + UDP_OVERHEAD
+    c.queued_sum_us += s.now_us
     c.paced += 1
     wake_transport(s, t, next_send_us(c, s.now_us))
     return True
@@ -128,17 +188,19 @@ cdef bint enqueue(RouterState *s, Transport *t, uint16_t sequence, const uint8_t
 
 cdef int64_t next_send_us(const Congestion *c, int64_t now_us) noexcept nogil:
     """When the debt is small enough for the next packet."""
-    cdef double allowed = pacing_bps(c) * BURST_US / 8e6
+    cdef double rate = pacing_bps(c, now_us)
+    cdef double allowed = rate * BURST_US / 8e6
     if c.debt_bytes <= allowed:
         return now_us
-    return now_us + 1 + <int64_t>((c.debt_bytes - allowed) * 8e6 / pacing_bps(c))
+    return now_us + 1 + <int64_t>((c.debt_bytes - allowed) * 8e6 / rate)
 
 
 cdef void drain(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
     cdef Congestion *c = t.congestion
     cdef PacedPacket *waiting
     cdef uint8_t *buffer
-    while c.count and may_send(c) and egress_has_room(&s.egress, RESERVED_PLACES):
+    expire(s, c, now_us)
+    while c.count and may_send(c, now_us) and egress_has_room(&s.egress, RESERVED_PLACES):
         buffer = egress_buffer(s)
         if buffer == NULL:
             return
@@ -146,9 +208,7 @@ cdef void drain(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
         memcpy(buffer, waiting.data, waiting.size)
         note_sent(c, waiting.transport_sequence, waiting.size, now_us)
         egress_commit(s, t, selected_path(t), waiting.size)
-        c.head = (c.head + 1) & (PACER_PACKETS - 1)
-        c.count -= 1
-        c.waiting_bytes -= waiting.size
+        leave_queue(c)
 
 
 cdef Forwarder *padding_forwarder(Transport *t) noexcept nogil:
@@ -174,7 +234,7 @@ cdef bint send_padding(RouterState *s, Transport *t, Forwarder *f) noexcept nogi
         s.drops[drops.DROP_PROTECT_FAILED] += 1
         return False
     t.congestion.probe_padding += 1
-    return congestion_send(s, t, buffer, size, False)
+    return congestion_send(s, t, buffer, size, SEND_AT_ONCE)
 
 
 cdef void probe(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:

@@ -69,3 +69,5 @@ class DropReason(IntEnum):
     """More waits for the receiver's link than its pacer holds."""
     HELD = 30
     """First frame of a new source, held until the old one's frame is whole: offered again then."""
+    PACER_EXPIRED = 31
+    """Waited for the receiver's link for so long that newer pictures are worth more."""

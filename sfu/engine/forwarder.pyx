@@ -9,7 +9,9 @@ from sfu.engine cimport drops
 from sfu.engine.clock_map cimport timestamp_map_server_us
 from sfu.engine.codecs cimport CODEC_VP9
 from sfu.engine.dependencies cimport Dependencies, dependencies_frame
-from sfu.engine.congestion cimport congestion_send
+from sfu.engine.congestion cimport (
+    SEND_AT_ONCE, SEND_PACED_FILLER, SEND_PACED_MEDIA, SendClass, congestion_may_resend, congestion_send,
+)
 from sfu.engine.egress cimport egress_buffer, transport_ready
 from sfu.engine.history cimport (
     DEPENDENCY_UNKNOWN, FRAME_END, FRAME_START, PACKET_LATE, PACKET_OVERTAKEN, PACKET_PADDING, SWITCH_REACH, Packet,
@@ -459,7 +461,7 @@ cdef int send_packet(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     # From here on the number is used, and what the pacer drops can only be sent again by retransmission.
     waiting = packets_waiting(f.transport)
     note_sent(f, packet, &entry, now_us)
-    if congestion_send(s, f.transport, buffer, size, f.video):
+    if congestion_send(s, f.transport, buffer, size, SEND_PACED_MEDIA if f.video else SEND_AT_ONCE):
         s.media_forwarded += 1
     if packets_waiting(f.transport) > waiting:
         entry.resent_us = -s.now_us
@@ -468,12 +470,12 @@ cdef int send_packet(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     return -1            # else counted there
 
 
-cdef bint protect_and_send(RouterState *s, Forwarder *f, uint8_t *packet, uint32_t size, bint paced) noexcept nogil:
+cdef bint protect_and_send(RouterState *s, Forwarder *f, uint8_t *packet, uint32_t size, SendClass sending) noexcept nogil:
     """The packet that lies in the current egress buffer. False: it is dropped, and counted."""
     if srtp_protect(f.transport.send_srtp, packet, &size) != SRTP_OK:
         s.drops[drops.DROP_PROTECT_FAILED] += 1
         return False
-    return congestion_send(s, f.transport, packet, size, paced)
+    return congestion_send(s, f.transport, packet, size, sending)
 
 
 cdef uint32_t forwarded_targets(const Forwarder *f, const Source *source) noexcept nogil:
@@ -544,7 +546,7 @@ cdef void fill_hole(RouterState *s, Forwarder *f, int64_t out, int64_t now_us) n
     entry.payload_type = before.payload_type
     entry.rtx_payload_type = before.rtx_payload_type
     entry.padding = True
-    protect_and_send(s, f, buffer, write_filler(f, entry, buffer, False), True)
+    protect_and_send(s, f, buffer, write_filler(f, entry, buffer, False), SEND_PACED_FILLER)
     if packets_waiting(f.transport) > waiting:
         entry.resent_us = -s.now_us
 
@@ -616,11 +618,12 @@ cdef void resend(RouterState *s, Forwarder *f, Source *source, const Packet *pac
     if buffer == NULL:
         return
     size = write_filler(f, entry, buffer, True) if entry.padding else write_packet(f, source, packet, entry, buffer, True)
-    if size == 0:
+    # Beyond their share retransmissions only add to what the link cannot carry: the receiver asks again.
+    if size == 0 or not congestion_may_resend(f.transport.congestion, size, now_us):
         f.nack_unanswered += 1
         return
     f.rtx_sequence += 1
     entry.resent_us = now_us
-    if protect_and_send(s, f, buffer, size, False):
+    if protect_and_send(s, f, buffer, size, SEND_AT_ONCE):
         f.resent += 1
         s.resent += 1

@@ -65,6 +65,7 @@ cdef struct SsrcEntry:
 cdef struct PacedPacket:
     uint16_t size
     uint16_t transport_sequence
+    bint media                # counted as forwarded when it was queued
     int64_t queued_us
     uint8_t data[1560]
 
@@ -74,9 +75,13 @@ cdef struct Congestion:
     PacedPacket *queue        # NULL until something had to wait
     uint32_t head
     uint32_t count
-    uint32_t waiting_bytes
+    uint32_t waiting_bytes    # as IP carries them
+    int64_t queue_began_us    # when something had to wait and nothing did before
+    int64_t queued_sum_us     # of all that waits: gives the mean wait
     double debt_bytes         # sent ahead of the pacing rate
     int64_t debt_us           # when debt_bytes was brought up to date
+    double resend_credit_bytes # retransmissions that may be sent at once
+    int64_t resend_credit_us  # when the credit was brought up to date
     uint16_t transport_sequence # of the packet being written
     bint sequenced
     ProbePlan probe

@@ -5,17 +5,31 @@ without a name."""
 from __future__ import annotations
 
 import itertools
+from collections import Counter
+
+import pytest
 
 from sfu.engine.drops import DropReason
+from sfu.engine.transport_cc import ArrivalTracker
 from sfu.wire.extensions import HeaderExtension
 from tests.engine.media import OpusStream, Vp8Stream, bodies
 from tests.engine.router_driver import SEND_EXTENSIONS, TRANSPORT_CC_ID, Driver
 from tests.simulation import rtcp_packets as rtcp
-from tests.simulation.rtp_packets import RtpPacket
+from tests.simulation.links import Link, LinkModel
+from tests.simulation.receiving import ReceivedStream
+from tests.simulation.rtp_packets import RtpPacket, parse_rtp
 
 SPREAD_US = 1_000_000
 """Longer than anything here may wait."""
 LARGE = 1_150
+ATTEMPTS = 5
+"""Retransmissions have their share of the link: what is asked for beyond it has to be asked for again."""
+LONGEST_WAIT_US = 600_000
+TICK_US = 5_000
+FRAME_US = 33_000
+RESEND_SHARE = 0.55
+"""Half of the pacing rate, which is 1.1 times the estimate."""
+AUDIO_SHARE = 0.1
 
 
 class Call:
@@ -88,12 +102,15 @@ def test_what_the_pacer_cannot_hold_is_counted_and_comes_by_retransmission() -> 
     missing = sorted(set(range(first, first + 400)) - {packet.sequence for packet in sent})
     assert len(missing) == dropped
     call.got.clear()
-    for at in range(0, len(missing), 50):
-        call.receiver.send_rtcp(rtcp.build_nack(1, 0x1000, missing[at : at + 50]))
-        call.run(20_000)
-    again = [p for p in call.of(0x1001) if p.payload]
-    assert [int.from_bytes(p.payload[:2], "big") for p in again] == missing
-    assert bodies(again) == bodies([frame[n - first] for n in missing])
+    again = {}
+    for _ in range(ATTEMPTS):
+        asked = [number for number in missing if number not in again]
+        for at in range(0, len(asked), 50):
+            call.receiver.send_rtcp(rtcp.build_nack(1, 0x1000, asked[at : at + 50]))
+        call.run(200_000)
+        again |= {int.from_bytes(p.payload[:2], "big"): p for p in call.of(0x1001) if p.payload}
+    assert sorted(again) == missing
+    assert bodies([again[number] for number in missing]) == bodies([frame[number - first] for number in missing])
     assert call.driver.drops(DropReason.PROTECT_FAILED) == 0
 
 
@@ -117,3 +134,84 @@ def test_nothing_that_waits_is_sent_without_consent() -> None:
     call.driver.now_us += 31_000_000
     call.run(50_000)
     assert call.got == []
+
+
+class Overload:
+    """The call over a link that carries a fraction of the camera's 2 Mbit/s, and nobody lowers the layer."""
+
+    CAMERA_PACKETS = 7
+
+    def __init__(self, capacity_bps: int) -> None:
+        self.call = Call()
+        self.link = Link(LinkModel(capacity_bps=capacity_bps, queue_us=250_000, delay_us=25_000))
+        self.arrivals, self.stream = ArrivalTracker(), ReceivedStream(0x1000, nack=True)
+        self.offered_us: dict[bytes, int] = {}
+        self.waits_us: list[int] = []
+        self.bytes_of: Counter[int] = Counter()
+        self.call.receiver.on_rtp = self._on_sent
+
+    def run(self, duration_us: int) -> None:
+        driver, call = self.call.driver, self.call
+        begin_us = driver.now_us
+        for elapsed in range(0, duration_us, 1_000):
+            driver.now_us = begin_us + elapsed
+            if elapsed % FRAME_US == 0:
+                frame = call.video.frame(self.CAMERA_PACKETS, key=elapsed == 0, size=LARGE)
+                self.offered_us |= dict.fromkeys(bodies(frame), driver.now_us)
+                call.publisher.send(*frame)
+            if elapsed % 20_000 == 0:
+                call.publisher.send(call.audio.frame())
+            driver.pump()
+            self._receive(driver.now_us)
+            if elapsed % 50_000 == 0:
+                feedback = b"".join(self.arrivals.feedback(1, 0)) + self.stream.feedback(driver.now_us)
+                if feedback:
+                    call.receiver.send_rtcp(feedback)
+        call.receiver.take_rtp()
+
+    def _on_sent(self, data: bytes, now_us: int) -> None:
+        packet = parse_rtp(data)
+        self.bytes_of[packet.ssrc] += len(data)
+        if packet.ssrc == 0x1000 and packet.payload:
+            self.waits_us.append(now_us - self.offered_us[bodies([packet])[0]])
+        self.link.send(data, now_us)
+
+    def _receive(self, now_us: int) -> None:
+        for at_us, data in self.link.receive_until(now_us):
+            packet = parse_rtp(data)
+            self.arrivals.add(transport_sequences([packet])[0], at_us)
+            if packet.ssrc == 0x1000:
+                self.stream.on_packet(packet.sequence, at_us)
+            elif packet.ssrc == 0x1001 and packet.payload:
+                self.stream.on_packet(int.from_bytes(packet.payload[:2], "big"), at_us)
+
+
+@pytest.mark.parametrize("capacity_bps", [600_000, 1_500_000])
+def test_on_a_link_that_is_too_narrow_nothing_leaves_late(capacity_bps: int) -> None:
+    overload = Overload(capacity_bps)
+    overload.run(10_000_000)
+    driver = overload.call.driver
+    assert max(overload.waits_us) <= LONGEST_WAIT_US + TICK_US
+    assert driver.drops(DropReason.PACER_EXPIRED) > 100
+    driver.assert_accounts_balance()
+
+
+def test_a_standing_queue_does_not_keep_the_link_full() -> None:
+    """Sent is what was estimated: the link's queue stays short, and audio passes."""
+    overload = Overload(600_000)
+    overload.run(5_000_000)
+    lost = sum(overload.link.drops.values())
+    overload.run(10_000_000)
+    assert sum(overload.link.drops.values()) - lost < 10
+
+
+def test_retransmissions_leave_room_for_what_is_new() -> None:
+    capacity_bps, seconds = 600_000, 10
+    overload = Overload(capacity_bps)
+    overload.run(5_000_000)
+    overload.bytes_of.clear()
+    overload.run(seconds * 1_000_000)
+    again, new = (overload.bytes_of[ssrc] * 8 / seconds / capacity_bps for ssrc in (0x1001, 0x1000))
+    assert 0 < again < RESEND_SHARE
+    assert new > 1 - RESEND_SHARE - AUDIO_SHARE
+    assert overload.call.driver.statistics().forwarders[overload.call.slot].nack_unanswered > 0
