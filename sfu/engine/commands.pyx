@@ -12,8 +12,8 @@ from libc.string cimport memcpy
 from sfu.engine.bwe.estimator cimport estimator_request_probe, estimator_set_wanted
 from sfu.engine.demux cimport UFRAG_SIZE
 from sfu.engine.objects cimport (
-    free_forwarder, free_track, free_transport, link_forwarder, link_layer, link_track, link_transport, remove_forwarder,
-    remove_track, remove_transport,
+    free_forwarder, free_track, free_transport, link_forwarder, link_keys, link_layer, link_track, link_transport,
+    remove_forwarder, remove_track, remove_transport,
 )
 from sfu.engine.rewriter cimport rewriter_init
 from sfu.engine.source cimport source_mark_keyframe
@@ -424,8 +424,7 @@ cdef void apply_one(RouterState *s, Command *c, int64_t now_us) noexcept nogil:
         if t == NULL:
             return
         if c.kind == SET_KEYS and t.receive_srtp == NULL:
-            t.receive_srtp = <Srtp *>c.object
-            t.send_srtp = <Srtp *>c.second_object
+            link_keys(t, <Srtp *>c.object, <Srtp *>c.second_object)
             wake_transport(s, t, now_us)
             c.object = NULL
             c.second_object = NULL

@@ -5,7 +5,7 @@ from libc.stdlib cimport free
 from sfu.engine.congestion cimport congestion_close, congestion_open
 from sfu.engine.fanout cimport fanout_forget
 from sfu.engine.source cimport source_close
-from sfu.engine.srtp cimport srtp_close
+from sfu.engine.srtp cimport Srtp, srtp_close, srtp_reserve
 from sfu.engine.tables cimport (
     MAX_LAYERS, Forwarder, Layer, RouterState, Track, Transport, address_map_remove, random_u32, table_clear, table_put,
 )
@@ -28,6 +28,24 @@ cdef int link_transport(RouterState *s, Transport *t, int64_t now_us) noexcept n
     t.dtls_credited_us = now_us - FULL_DTLS_CREDIT_US
     t.local_ssrc = random_u32(s) | 1
     return table_put(&s.transports, t.handle, t)
+
+
+cdef void link_keys(Transport *t, Srtp *receiving, Srtp *sending) noexcept nogil:
+    cdef Forwarder *f = t.forwarders
+    t.receive_srtp = receiving
+    t.send_srtp = sending
+    srtp_reserve(sending, t.local_ssrc)
+    while f != NULL:
+        reserve_ssrcs(t, f)
+        f = f.next_of_transport
+
+
+cdef void reserve_ssrcs(Transport *t, const Forwarder *f) noexcept nogil:
+    """A failure is not lost: the first packet tries again."""
+    if t.send_srtp != NULL:
+        srtp_reserve(t.send_srtp, f.ssrc)
+        if f.rtx_ssrc:
+            srtp_reserve(t.send_srtp, f.rtx_ssrc)
 
 
 cdef int link_track(RouterState *s, Transport *t, Track *track) noexcept nogil:
@@ -57,6 +75,7 @@ cdef int link_forwarder(RouterState *s, Transport *t, Forwarder *f, int64_t now_
     f.transport = t
     f.next_of_transport = t.forwarders
     t.forwarders = f
+    reserve_ssrcs(t, f)
     return 0
 
 

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """SRTP and HMAC-SHA1 from the libsrtp and OpenSSL that the pylibsrtp wheel carries.
 
+AES-GCM is put together here on OpenSSL's cipher (srtp_gcm.pxd); AES-CM with HMAC-SHA1 is libsrtp's.
+
 A session belongs to one thread at a time; different sessions may be used, opened and closed in different threads at once.
 An outbound session protects each (SSRC, index) once; a second time is SRTP_REPLAYED, and the packet must not be sent.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from sfu.engine.srtp_gcm cimport GcmSession
 
 
 cdef enum SrtpStatus:
@@ -27,21 +31,28 @@ cdef enum:
     SRTP_MAX_INBOUND_SSRCS = 128
 
 
-cdef struct Srtp:
-    void *session               # srtp_t
-    bint outbound
-    # An authentic but hostile peer could make libsrtp keep a stream for each of 2^32 SSRCs. An inbound session knows
-    # at most SRTP_MAX_INBOUND_SSRCS of them; a further one takes the place of the one that was heard longest ago.
-    uint32_t ssrc_count
-    uint32_t last_ssrc          # position of the last packet's SSRC
+cdef struct InboundSsrcs:       # those that libsrtp keeps a stream for
+    # An authentic but hostile peer could make it keep one for each of 2^32 SSRCs. It knows at most
+    # SRTP_MAX_INBOUND_SSRCS of them; a further one takes the place of the one that was heard longest ago.
+    uint32_t count
+    uint32_t last               # position of the last packet's SSRC
     uint32_t ssrcs[128]
     uint64_t heard[128]         # value of `packets` when the SSRC was last heard
     uint64_t packets
 
 
+cdef struct Srtp:
+    GcmSession *gcm             # AES-GCM, else NULL
+    void *session               # AES-CM: srtp_t
+    InboundSsrcs *inbound       # AES-CM, inbound
+    bint outbound
+
+
 # NULL: unknown profile, `size` not that of the profile, or no memory. Takes a copy of the key.
 cdef Srtp *srtp_open(int profile, const uint8_t *key_salt, uint32_t size, bint outbound) noexcept nogil
 cdef void srtp_close(Srtp *srtp) noexcept nogil             # NULL is allowed
+# Before the first packet of an outbound SSRC, so that it allocates nothing. 0, or -1 without memory.
+cdef int srtp_reserve(Srtp *srtp, uint32_t ssrc) noexcept nogil
 
 # In place; *size becomes the new size. After anything but SRTP_OK the content of the packet is undefined.
 cdef int srtp_protect(Srtp *srtp, uint8_t *packet, uint32_t *size) noexcept nogil

@@ -16,6 +16,11 @@ from libc.stdint cimport UINT64_MAX, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
+from sfu.engine.aes_gcm cimport aes_gcm_bind
+from sfu.engine.srtp_gcm cimport (
+    GCM_SALT, gcm_protect, gcm_protect_rtcp, gcm_session_close, gcm_session_open, gcm_session_reserve, gcm_unprotect,
+    gcm_unprotect_rtcp,
+)
 from sfu.wire.bytes cimport read_u32
 
 
@@ -96,30 +101,49 @@ cdef uint32_t profile_key_salt_size(int profile) noexcept nogil:
 
 
 cdef Srtp *srtp_open(int profile, const uint8_t *key_salt, uint32_t size, bint outbound) noexcept nogil:
-    cdef SrtpPolicy policy
     cdef Srtp *srtp
-    cdef uint8_t key[SRTP_MAX_KEY_SALT]
+    cdef uint32_t limit = 0 if outbound else SRTP_MAX_INBOUND_SSRCS
+    cdef int failed
     if size == 0 or size != profile_key_salt_size(profile):
         return NULL
+    srtp = <Srtp *>calloc(1, sizeof(Srtp))
+    if srtp == NULL:
+        return NULL
+    srtp.outbound = outbound
+    if profile == PROFILE_AES128_CM_SHA1_80:
+        failed = open_libsrtp(srtp, profile, key_salt, size)
+    else:
+        srtp.gcm = gcm_session_open(key_salt, size - GCM_SALT, key_salt + size - GCM_SALT, outbound, limit)
+        failed = srtp.gcm == NULL
+    if failed:
+        srtp_close(srtp)
+        return NULL
+    return srtp
+
+
+cdef int open_libsrtp(Srtp *srtp, int profile, const uint8_t *key_salt, uint32_t size) noexcept nogil:
+    """0, or -1."""
+    cdef SrtpPolicy policy
+    cdef uint8_t key[SRTP_MAX_KEY_SALT]
+    cdef int status
     memset(&policy, 0, sizeof(policy))
+    if not srtp.outbound:
+        srtp.inbound = <InboundSsrcs *>calloc(1, sizeof(InboundSsrcs))
+        if srtp.inbound == NULL:
+            return -1
     if libsrtp_set_rtp_profile(policy.rtp, profile) != LIBSRTP_OK:
-        return NULL
+        return -1
     if libsrtp_set_rtcp_profile(policy.rtcp, profile) != LIBSRTP_OK:
-        return NULL
+        return -1
     memcpy(key, key_salt, size)
     policy.key = key
-    policy.ssrc_type = ANY_OUTBOUND if outbound else ANY_INBOUND
+    policy.ssrc_type = ANY_OUTBOUND if srtp.outbound else ANY_INBOUND
     policy.window_size = REPLAY_WINDOW
-    # The same index over other bytes gives GCM's authentication key away: libsrtp refuses it.
+    # An index is protected once: libsrtp refuses the second time.
     policy.allow_repeat_tx = 0
-    srtp = <Srtp *>calloc(1, sizeof(Srtp))
-    if srtp != NULL:
-        srtp.outbound = outbound
-        if libsrtp_create(&srtp.session, &policy) != LIBSRTP_OK:
-            free(srtp)
-            srtp = NULL
+    status = libsrtp_create(&srtp.session, &policy)
     wipe(key, sizeof(key))
-    return srtp
+    return 0 if status == LIBSRTP_OK else -1
 
 
 cdef void wipe(uint8_t *secret, size_t size) noexcept nogil:
@@ -131,8 +155,15 @@ cdef void wipe(uint8_t *secret, size_t size) noexcept nogil:
 
 cdef void srtp_close(Srtp *srtp) noexcept nogil:
     if srtp != NULL:
-        libsrtp_dealloc(srtp.session)
+        gcm_session_close(srtp.gcm)
+        if srtp.session != NULL:
+            libsrtp_dealloc(srtp.session)
+        free(srtp.inbound)
         free(srtp)
+
+
+cdef int srtp_reserve(Srtp *srtp, uint32_t ssrc) noexcept nogil:
+    return gcm_session_reserve(srtp.gcm, ssrc) if srtp.gcm != NULL else 0
 
 
 cdef inline int to_status(int libsrtp_status) noexcept nogil:
@@ -154,35 +185,40 @@ cdef inline int run(PacketFunction function, Srtp *srtp, uint8_t *packet, uint32
 
 cdef void note_ssrc(Srtp *srtp, uint32_t ssrc) noexcept nogil:
     """Bounds the streams that libsrtp keeps; called after a packet proved authentic."""
+    cdef InboundSsrcs *known = srtp.inbound
     cdef uint32_t i, oldest = 0
     cdef uint64_t heard = UINT64_MAX
-    srtp.packets += 1
-    if srtp.ssrc_count == 0 or srtp.ssrcs[srtp.last_ssrc] != ssrc:
-        for i in range(srtp.ssrc_count):
-            if srtp.ssrcs[i] == ssrc:
+    known.packets += 1
+    if known.count == 0 or known.ssrcs[known.last] != ssrc:
+        for i in range(known.count):
+            if known.ssrcs[i] == ssrc:
                 break
-            if srtp.heard[i] < heard:
-                heard = srtp.heard[i]
+            if known.heard[i] < heard:
+                heard = known.heard[i]
                 oldest = i
         else:
-            i = srtp.ssrc_count
+            i = known.count
             if i < SRTP_MAX_INBOUND_SSRCS:
-                srtp.ssrc_count += 1
+                known.count += 1
             else:
                 i = oldest
-                libsrtp_remove_stream(srtp.session, htonl(srtp.ssrcs[i]))      # network order, alone in its API
-            srtp.ssrcs[i] = ssrc
-        srtp.last_ssrc = i
-    srtp.heard[srtp.last_ssrc] = srtp.packets
+                libsrtp_remove_stream(srtp.session, htonl(known.ssrcs[i]))     # network order, alone in its API
+            known.ssrcs[i] = ssrc
+        known.last = i
+    known.heard[known.last] = known.packets
 
 
 cdef int srtp_protect(Srtp *srtp, uint8_t *packet, uint32_t *size) noexcept nogil:
+    if srtp.gcm != NULL:
+        return gcm_protect(srtp.gcm, packet, size)
     if size[0] < RTP_HEADER_SIZE:
         return SRTP_FAILED
     return run(libsrtp_protect, srtp, packet, size)
 
 
 cdef int srtcp_protect(Srtp *srtp, uint8_t *packet, uint32_t *size) noexcept nogil:
+    if srtp.gcm != NULL:
+        return gcm_protect_rtcp(srtp.gcm, packet, size)
     if size[0] < RTCP_HEADER_SIZE:
         return SRTP_FAILED
     return run(libsrtp_protect_rtcp, srtp, packet, size)
@@ -190,6 +226,8 @@ cdef int srtcp_protect(Srtp *srtp, uint8_t *packet, uint32_t *size) noexcept nog
 
 cdef int srtp_unprotect(Srtp *srtp, uint8_t *packet, uint32_t *size) noexcept nogil:
     cdef int status
+    if srtp.gcm != NULL:
+        return gcm_unprotect(srtp.gcm, packet, size)
     if size[0] < RTP_HEADER_SIZE:
         return SRTP_FAILED
     status = run(libsrtp_unprotect, srtp, packet, size)
@@ -200,6 +238,8 @@ cdef int srtp_unprotect(Srtp *srtp, uint8_t *packet, uint32_t *size) noexcept no
 
 cdef int srtcp_unprotect(Srtp *srtp, uint8_t *packet, uint32_t *size) noexcept nogil:
     cdef int status
+    if srtp.gcm != NULL:
+        return gcm_unprotect_rtcp(srtp.gcm, packet, size)
     if size[0] < RTCP_HEADER_SIZE:
         return SRTP_FAILED
     status = run(libsrtp_unprotect_rtcp, srtp, packet, size)
@@ -289,6 +329,7 @@ def _bind():
     libsrtp_remove_stream = <RemoveStreamFunction>_address(library, "srtp_remove_stream")
     openssl_hmac = <HmacFunction>_address(library, "HMAC")
     openssl_sha1 = (<DigestFunction>_address(library, "EVP_sha1"))()
+    aes_gcm_bind(lambda name: <uintptr_t>_address(library, name))
     return versions
 
 
@@ -336,7 +377,7 @@ cdef class SrtpSession:
         with nogil:
             self.srtp = srtp_open(profile, &key_salt[0], <uint32_t>key_salt.shape[0], outbound)
         if self.srtp == NULL:
-            raise MemoryError("libsrtp could not create a session")
+            raise MemoryError("no memory for an SRTP session")
 
     def __dealloc__(self):
         srtp_close(self.srtp)
@@ -356,7 +397,7 @@ cdef class SrtpSession:
     @property
     def inbound_ssrcs(self):
         """How many SSRCs an inbound session keeps state for."""
-        return self.srtp.ssrc_count
+        return self.srtp.gcm.count if self.srtp.gcm != NULL else self.srtp.inbound.count
 
     cdef bytes _run(self, int (*function)(Srtp *, uint8_t *, uint32_t *) noexcept nogil,
                     const uint8_t[::1] packet, bint outbound):
