@@ -102,7 +102,7 @@ def test_what_the_pacer_cannot_hold_is_counted_and_comes_by_retransmission() -> 
     missing = sorted(set(range(first, first + 400)) - {packet.sequence for packet in sent})
     assert len(missing) == dropped
     call.got.clear()
-    again = {}
+    again: dict[int, RtpPacket] = {}
     for _ in range(ATTEMPTS):
         asked = [number for number in missing if number not in again]
         for at in range(0, len(asked), 50):
