@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `sfu serve`, `sfu token`. What it needs for that is imported late: `sfu --help` is quick."""
+"""The command line: `sfu serve`, `sfu token`, `sfu doctor`. What they need is imported late: `sfu --help` is quick."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -12,10 +13,12 @@ import typer
 import typer.models
 
 import sfu
-from sfu.config import DEV_KEY_ID, ConfigError, Settings, load
+from sfu.config import DEV_KEY_ID, ENVIRONMENT_PREFIX, ConfigError, Settings, load
 from sfu.telemetry import logs
 
+EXIT_UNHEALTHY = 1
 EXIT_USAGE = 2
+DOCTOR_TTL_S = 300
 
 app = typer.Typer(
     name="sfu",
@@ -226,6 +229,70 @@ def token(
         ttl_s=_seconds(ttl),
     )
     typer.echo(signed)
+
+
+@app.command()
+def doctor(
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="The server, as a browser opens it: https://call.example.com")
+    ],
+    given_token: Annotated[
+        str | None,
+        typer.Option("--token", metavar="TOKEN", help="An access token. [dim](default: one signed with SFU_KEYS)[/]"),
+    ] = None,
+    room: Annotated[
+        str | None, typer.Option(metavar="ROOM", help="The room to join. [dim](default: the token's, or a new one)[/]")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY_ID", help="Which key signs. [dim](default: the first)[/]")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML file with keys. Also by SFU_CONFIG.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", metavar="", help="Take any TLS certificate, as of a server with --tls self.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the report for programs.")] = False,
+) -> None:
+    """Find out why clients cannot connect: run it where they are.
+
+    It looks at the name, TCP, TLS, the clocks, the token, the websocket, the
+    announced addresses, UDP, NAT, the size of packets that pass, and media
+    from end to end. The exit code is 0 if calls work, and else 1.
+    """
+    import asyncio
+    import json
+
+    from rich.console import Console
+
+    from sfu.doctor import rendering
+    from sfu.doctor.examination import Examination, Means
+
+    console = Console()
+    means = Means(given_token, None if given_token else _signer(key, config), room, verify_tls=not insecure)
+    show = (lambda _: None) if as_json else (lambda finding: rendering.show(finding, console))
+    report = asyncio.run(Examination(url, means, show).run())
+    if as_json:
+        typer.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        rendering.show_verdict(report, console)
+    raise typer.Exit(0 if report.healthy else EXIT_UNHEALTHY)
+
+
+def _signer(key: str | None, config: Path | None) -> Callable[[str, str], str] | None:
+    """Signs tokens with a configured key; None where there is none."""
+    from signaling.tokens import mint
+
+    if (
+        key is None
+        and config is None
+        and not any(os.environ.get(f"{ENVIRONMENT_PREFIX}{n}") for n in ("KEYS", "CONFIG"))
+    ):
+        return None
+    signing_key = _signing_key(_load({}, config), key, dev=False)
+    return lambda room, identity: mint(
+        signing_key, {"roomJoin": True, "room": room}, identity=identity, name="doctor", ttl_s=DOCTOR_TTL_S
+    )
 
 
 def _sources(names: list[str]) -> list[str]:

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Brings .venv up to date: `tools/bootstrap.sh run|test`; with `browsers` it looks for Chromium and Firefox.
+# Brings .venv up to date: `tools/bootstrap.sh run|test`; with `browsers` it looks for Chromium, Firefox and what
+# tests of networks need.
 # What only Debian's packages can give is installed where we are root; elsewhere one line names the command to give.
 # Costs a few milliseconds when nothing has changed. PYTHON=... chooses the interpreter.
 set -eu
@@ -113,9 +114,24 @@ get_browsers() {
     say "tests that need ${missing} are skipped. To run them too: sudo apt-get install ${missing}"
 }
 
+# Tests of networks make their own, in namespaces, and break them.
+get_network_tools() {
+    missing=
+    have ip || missing=iproute2
+    have nft || missing="$missing nftables"
+    missing=${missing# }
+    [ -n "$missing" ] || return 0
+    # shellcheck disable=SC2086
+    if is_root_on_debian && apt_install $missing; then
+        return 0
+    fi
+    say "tests that need ${missing} are skipped. To run them too, as root: apt-get install ${missing}"
+}
+
 case ${1:-} in
 browsers)
     get_browsers
+    get_network_tools
     ;;
 run | test)
     # Two runs of make at once take turns.

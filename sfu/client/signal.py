@@ -72,11 +72,19 @@ class Signal:
         self._reader = asyncio.create_task(self._read(), name="signal reader")
 
     @classmethod
-    async def open(cls, url: str, on_event: Callable[[Event], None], on_closed: Callable[[str], None]) -> Self:
+    async def open(
+        cls,
+        url: str,
+        on_event: Callable[[Event], None],
+        on_closed: Callable[[str], None],
+        *,
+        verify_tls: bool = True,
+    ) -> Self:
+        """`verify_tls=False` takes any certificate, such as one that the server made itself (`--tls self`)."""
         http = aiohttp.ClientSession()
         try:
             websocket = await http.ws_connect(
-                websocket_url(url), heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, compress=0
+                websocket_url(url), heartbeat=HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, compress=0, ssl=verify_tls
             )
         except (aiohttp.ClientError, OSError) as error:
             await http.close()

@@ -70,6 +70,7 @@ class LightSpec:
     stamp: Stamp = no_stamp
     impairment: Impairment = field(default_factory=Impairment)
     accept_address: Callable[[str], bool] = lambda _: True
+    verify_tls: bool = True
 
 
 def ignore_packet(_: ReceivedPacket) -> None:
@@ -184,7 +185,9 @@ class LightPeer:
     # Joining
 
     async def _enter(self, url: str) -> None:
-        self._signal = signal = await Signal.open(url, self._on_event, self._on_disconnected)
+        self._signal = signal = await Signal.open(
+            url, self._on_event, self._on_disconnected, verify_tls=self.spec.verify_tls
+        )
         optional = {"identity": self.spec.identity, "token": self.spec.token}
         await signal.request(
             Joined,
