@@ -120,7 +120,7 @@ async def test_every_wrong_setting_is_named_at_once(run: Run) -> None:
     assert code == 2
     assert err.splitlines() == [
         "sfu: --http-port = 'eighty' is not allowed; allowed: a whole number from 0 to 65535 (0: the system chooses)",
-        "sfu: SFU_WORKERS = '0' is not allowed; allowed: a whole number from 1 to 64",
+        "sfu: SFU_WORKERS = '0' is not allowed; allowed: a whole number from 1 to 64, or auto (one for each core)",
     ]
 
 

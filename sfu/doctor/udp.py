@@ -259,7 +259,7 @@ def _judge_silence(reach: Reach) -> tuple[str, str]:
         reasons = ", ".join(sorted({found.reason for found in probes}))
         return f"nothing can be sent there from here: {reasons}", "check this machine's routes and its own firewall"
     advice = (
-        f"open UDP port {port} in the server's firewall, security group and router; if other clients get through, it is "
+        f"open UDP port {port} in the server's firewall, security group and router; if others get through, it is "
         "the network here that lets no UDP out"
     )
     return f"no answer from UDP port {port}: UDP is blocked on the way", advice
