@@ -18,7 +18,7 @@ from sfu.engine.srtp import SrtpError, SrtpSession
 from sfu.load.description import Answer, Setup
 from sfu.load.ice_client import Address, IceClient, read_candidates
 from sfu.transport.certificate import Certificate
-from sfu.transport.dtls import DtlsEndpoint, Role, TransportState
+from sfu.transport.dtls import DtlsEndpoint, Role, SrtpKeys, TransportState
 
 MAX_DATAGRAM: Final = 2048
 # Read per wake-up, so that one bot's flood does not starve the others of the process.
@@ -137,6 +137,21 @@ class LightConnection:
         if self._remote is not None:
             self._socket.connect(self._remote)
         self.ice.check_now()
+
+    def hand_over(self) -> tuple[int, SrtpKeys]:
+        """Once connected: the socket's descriptor and the keys, for one who carries the media from now on.
+
+        What is not media that one brings back by `take_control`; checks and goodbyes still leave from here.
+        """
+        if self._dtls.keys is None:
+            raise ValueError("there are no keys before the connection is there")
+        self._loop.remove_reader(self._socket.fileno())
+        self._inbound = self._outbound = None
+        return self._socket.fileno(), self._dtls.keys
+
+    def take_control(self, datagram: bytes) -> None:
+        """STUN or DTLS that somebody else read from our socket."""
+        self._take(datagram, now_us())
 
     def send_rtp(self, packet: bytes) -> None:
         if self._outbound is not None:

@@ -20,12 +20,14 @@ CLOCK_RATE_HZ: Final[Mapping[Kind, int]] = {"audio": 48_000, "video": 90_000}
 
 # Header extension ids, as Chromium numbers them.
 AUDIO_LEVEL: Final = 1
+ABS_SEND_TIME: Final = 2
 TRANSPORT_CC: Final = 3
 MID: Final = 4
 RID: Final = 10
 REPAIRED_RID: Final = 11
 _URIS: Final[Mapping[int, str]] = {
     AUDIO_LEVEL: "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+    ABS_SEND_TIME: "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
     TRANSPORT_CC: "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
     MID: "urn:ietf:params:rtp-hdrext:sdes:mid",
     RID: "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
@@ -45,8 +47,8 @@ _PAYLOADS: Final[Mapping[Kind, Sequence[str]]] = {
     ),
 }
 _EXTENSIONS: Final[Mapping[Kind, Sequence[int]]] = {
-    "audio": (AUDIO_LEVEL, TRANSPORT_CC, MID),
-    "video": (TRANSPORT_CC, MID, RID, REPAIRED_RID),
+    "audio": (AUDIO_LEVEL, ABS_SEND_TIME, TRANSPORT_CC, MID),
+    "video": (ABS_SEND_TIME, TRANSPORT_CC, MID, RID, REPAIRED_RID),
 }
 
 

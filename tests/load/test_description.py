@@ -39,8 +39,8 @@ def test_the_server_reads_the_offer() -> None:
     assert (video.direction, video.rids, video.declared) == ("publish", ("q", "h", "f"), ())
     assert [section.direction for section in (video_slot, audio_slot)] == ["receive", "receive"]
     assert [codec.rtx_payload_type for codec in video.codecs] == [97]
-    assert len(audio.extensions) == 3
-    assert len(video.extensions) == 4
+    assert len(audio.extensions) == 4
+    assert len(video.extensions) == 5
 
 
 def test_one_layer_is_declared_by_its_ssrcs() -> None:

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections.abc import Iterable, Sequence
+
+class Program:
+    def __init__(self, frames: Iterable[tuple[int, bool, bool, Sequence[tuple[bytes, int, int]]]]) -> None: ...
+    @property
+    def packets_per_second(self) -> float: ...
+    @property
+    def seconds(self) -> float: ...
