@@ -120,10 +120,14 @@ cdef void close_dropped(RouterState *s, Forwarder *f, const Packet *packet, int6
 
 cdef int forward_audio(RouterState *s, Forwarder *f, const Binding *binding, Source *source, const Packet *packet,
                        int64_t now_us) noexcept nogil:
-    """Every audio packet can be decoded by itself. Returns the drop reason, or -1."""
+    """Every audio packet can be decoded by itself. Returns the drop reason, or -1.
+
+    What is on its way out goes on until the first packet of what is wanted. That one is then never later than the old
+    one's next would have been, and takes its timestamp: the receiver's jitter buffer has nothing to conceal.
+    """
     cdef int64_t out
     cdef bint switched = False
-    if binding != &f.binding:
+    if binding != &f.binding and not (f.rewriter.bound and f.source_generation == source.generation):
         return drops.DROP_LATE
     if f.selection.target_spatial < 0:
         forwarder_stop(s, f)

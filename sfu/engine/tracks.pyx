@@ -9,6 +9,8 @@ from sfu.engine.tables cimport EVENT_LAYER, Binding, Forwarder, PayloadMapping, 
 cdef enum:
     # The track that flowed goes on until the new one can start, but not longer than this.
     MAKE_BEFORE_BREAK_US = 1_500_000
+    # Sound can start with any packet: of a silent sender (Opus DTX) one comes every 400 ms.
+    AUDIO_MAKE_BEFORE_BREAK_US = 450_000
 
 
 cdef int track_attach(Track *track, Forwarder *f) noexcept nogil:
@@ -84,7 +86,10 @@ cdef void mark_red(Binding *binding) noexcept nogil:
 
 
 cdef int forwarder_bind(RouterState *s, Forwarder *f, const Binding *binding, int64_t now_us) noexcept nogil:
-    """Make before break for video: what flows goes on until the new track's first keyframe. 0, or -1 without memory."""
+    """Make before break: what flows goes on until the new track's first keyframe, or first packet of sound.
+
+    0, or -1 without memory.
+    """
     cdef Track *old = f.binding.track
     if f.previous.track == binding.track:
         # Back to what is just leaving: begin it anew under its new name.
@@ -96,9 +101,9 @@ cdef int forwarder_bind(RouterState *s, Forwarder *f, const Binding *binding, in
     else:
         if track_attach(binding.track, f):
             return -1
-        if old != NULL and f.previous.track == NULL and f.video and f.rewriter.bound:
+        if old != NULL and f.previous.track == NULL and f.rewriter.bound:
             f.previous = f.binding
-            f.previous_until_us = now_us + MAKE_BEFORE_BREAK_US
+            f.previous_until_us = now_us + (MAKE_BEFORE_BREAK_US if f.video else AUDIO_MAKE_BEFORE_BREAK_US)
         else:
             if old != NULL:
                 track_detach(old, f)

@@ -40,10 +40,16 @@ _PAYLOADS: Final[Mapping[Kind, Sequence[str]]] = {
         f"a=fmtp:{OPUS} minptime=10;useinbandfec=1",
     ),
     "video": (
-        f"a=rtpmap:{VP8} VP8/90000",
         *(f"a=rtcp-fb:{VP8} {what}" for what in ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli")),
         f"a=rtpmap:{VP8_RTX} rtx/90000",
         f"a=fmtp:{VP8_RTX} apt={VP8}",
+    ),
+}
+_CODECS: Final[Mapping[str, Sequence[str]]] = {
+    "VP8": (f"a=rtpmap:{VP8} VP8/90000",),
+    "H264": (
+        f"a=rtpmap:{VP8} H264/90000",
+        f"a=fmtp:{VP8} level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
     ),
 }
 _EXTENSIONS: Final[Mapping[Kind, Sequence[int]]] = {
@@ -64,6 +70,8 @@ class OfferedSection:
     rids: tuple[str, ...] = ()
     stream_id: str = "-"
     cname: str = ""
+    codec: str = "VP8"
+    """Of a video section, under the payload type `VP8` whatever it is."""
 
 
 def write_offer(
@@ -99,6 +107,7 @@ def write_offer(
             *([f"a=msid:{section.stream_id} {section.mid}"] if section.publishes else []),
             "a=rtcp-mux",
             "a=rtcp-rsize",
+            *(_CODECS[section.codec] if section.kind == "video" else ()),
             *_PAYLOADS[section.kind],
             *_sources(section),
         ]

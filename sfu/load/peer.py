@@ -28,6 +28,7 @@ from sfu.load.description import CLOCK_RATE_HZ, TRANSPORT_CC, OfferedSection, Se
 from sfu.load.media import AudioSpec, Stamp, VideoSpec, no_stamp
 from sfu.load.publishing import AUDIO_MID, VIDEO_MID, LightPublisher
 from sfu.load.receiving import LightSlot, PacketObserver, ReceivedPacket
+from sfu.load.recording import RecordedAudio, RecordedVideo
 from sfu.transport.certificate import Certificate
 from sfu.transport.dtls import TransportState
 from sfu.wire.rtcp_messages import (
@@ -68,6 +69,9 @@ class LightSpec:
     """Of sequence numbers, timestamps and picture ids; None: random."""
     clock_offset_us: int = 0
     stamp: Stamp = no_stamp
+    recorded_audio: RecordedAudio | None = None
+    recorded_video: RecordedVideo | None = None
+    """What is sent instead of bytes that nobody can decode."""
     impairment: Impairment = field(default_factory=Impairment)
     accept_address: Callable[[str], bool] = lambda _: True
     verify_tls: bool = True
@@ -127,6 +131,8 @@ class LightPeer:
             stamp=spec.stamp,
             clock_offset_us=spec.clock_offset_us,
             rng=random.Random(spec.seed),
+            recorded_audio=spec.recorded_audio,
+            recorded_video=spec.recorded_video,
         )
 
     @classmethod
@@ -235,8 +241,10 @@ class LightPeer:
         if videos:
             rids = tuple(stream.rid for stream in videos if stream.rid)
             first = videos[0]
+            recorded = self.spec.recorded_video
+            codec = "VP8" if recorded is None else recorded.codec
             sections.append(
-                OfferedSection(VIDEO_MID, "video", True, first.ssrc, first.rtx_ssrc, rids, "bot", self._cname)
+                OfferedSection(VIDEO_MID, "video", True, first.ssrc, first.rtx_ssrc, rids, "bot", self._cname, codec)
             )
         sections += [OfferedSection(f"v{number}", "video") for number in range(self.spec.video_slots)]
         audio_slots = self.spec.video_slots + self.spec.audio_slots

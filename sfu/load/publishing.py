@@ -13,6 +13,7 @@ from typing import Final
 from sfu.load.connection import now_us
 from sfu.load.description import AUDIO_LEVEL, CLOCK_RATE_HZ, OPUS, VP8, VP8_RTX
 from sfu.load.media import AUDIO_FRAME_US, AudioSpec, OpusSource, Stamp, VideoSpec, Vp8Source
+from sfu.load.recording import RecordedAudio, RecordedAudioSource, RecordedVideo, RecordedVideoSource
 from sfu.load.sending import RtpStream, TransportSequence, ntp_from_unix_us
 from sfu.wire.rtcp_messages import FullIntraRequest, Nack, Packet, PictureLossIndication, ReceiverReport, SenderReport
 
@@ -60,7 +61,7 @@ class _Ticker:
 @dataclass(slots=True)
 class _Encoding:
     stream: RtpStream
-    source: Vp8Source
+    source: Vp8Source | RecordedVideoSource
     active: bool = True
 
 
@@ -77,8 +78,12 @@ class LightPublisher:
         stamp: Stamp,
         clock_offset_us: int,
         rng: random.Random,
+        recorded_audio: RecordedAudio | None = None,
+        recorded_video: RecordedVideo | None = None,
     ) -> None:
-        """`clock_offset_us`: how far this bot's wall clock, as its sender reports tell it, is off."""
+        """`clock_offset_us`: how far this bot's wall clock, as its sender reports tell it, is off. A recording takes
+        the place of what is made up; `video` still says its size and rate, and has one layer.
+        """
         self._loop = loop
         self._send_rtp = send_rtp
         self._clock_offset_us = clock_offset_us
@@ -92,7 +97,7 @@ class LightPublisher:
         self.audio_muted = False
         self.video_muted = False
         if audio is not None:
-            self._opus = OpusSource(audio, stamp)
+            self._opus = OpusSource(audio, stamp) if recorded_audio is None else RecordedAudioSource(recorded_audio)
             self._audio_stream = RtpStream(
                 mid=AUDIO_MID,
                 rid="",
@@ -115,7 +120,12 @@ class LightPublisher:
                     transport_sequence=transport_sequence,
                     rng=rng,
                 )
-                self._encodings.append(_Encoding(stream, Vp8Source(layer, index, video, rng, stamp)))
+                source: Vp8Source | RecordedVideoSource
+                if recorded_video is None:
+                    source = Vp8Source(layer, index, video, rng, stamp)
+                else:
+                    source = RecordedVideoSource(recorded_video)
+                self._encodings.append(_Encoding(stream, source))
             self._video_interval_us = round(1_000_000 / video.fps)
             self._tickers.append(_Ticker(loop, self._video_interval_us, self._send_video))
 
