@@ -15,7 +15,7 @@ from sfu.engine.packet_writer cimport write_padding
 from sfu.engine.srtp cimport SRTP_OK, srtp_protect
 from sfu.engine.tables cimport (
     EVENT_ESTIMATE, PACER_DATAGRAM, PACER_PACKETS, Congestion, Forwarder, PacedPacket, RouterState, Transport, note_transport,
-    wake_transport,
+    wake_pacer,
 )
 from sfu.wire.extensions cimport EXT_TRANSPORT_CC
 from sfu.wire.rtcp cimport TransportCcHeader, rtcp_transport_cc
@@ -99,6 +99,7 @@ cdef inline bint may_send(const Congestion *c, int64_t now_us) noexcept nogil:
 
 cdef void note_sent(Congestion *c, uint16_t sequence, uint32_t size, int64_t now_us) noexcept nogil:
     cdef double most = base_bps(c) * MAX_DEBT_US / 8e6
+    c.sent_us = now_us
     c.debt_bytes += size + UDP_OVERHEAD
     if c.debt_bytes > most:
         c.debt_bytes = most
@@ -182,7 +183,7 @@ cdef bint enqueue(RouterState *s, Transport *t, uint16_t sequence, const uint8_t
     c.waiting_bytes += size + UDP_OVERHEAD
     c.queued_sum_us += s.now_us
     c.paced += 1
-    wake_transport(s, t, next_send_us(c, s.now_us))
+    wake_pacer(s, t, next_send_us(c, s.now_us))
     return True
 
 
@@ -277,7 +278,11 @@ cdef void congestion_feedback(RouterState *s, Transport *t, const uint8_t *packe
         s.drops[drops.DROP_MALFORMED] += 1
         return
     estimator_feedback(t.congestion.estimator, &header, arrival_us, <uint32_t>count, now_us)
-    wake_transport(s, t, now_us)
+    wake_pacer(s, t, now_us)
+
+
+cdef bint congestion_busy(const Congestion *c, int64_t since_us) noexcept nogil:
+    return c.count != 0 or c.probing or c.sent_us > since_us
 
 
 cdef int64_t congestion_tick(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:

@@ -14,7 +14,7 @@ from sfu.engine.ingress cimport receive_rtp
 from sfu.engine.srtp cimport hmac_sha1
 from sfu.engine.tables cimport (
     DTLS_RING, EGRESS_BUFFER, EVENT_PATH, MAX_PATHS, PendingDtls, RouterState, Transport, address_map_find,
-    address_map_put, address_map_remove, note_transport, transport_of,
+    address_map_put, address_map_remove, note_transport, transport_of, wake_transport,
 )
 from sfu.wire.rtp cimport is_rtcp
 from sfu.wire.stun cimport (
@@ -48,6 +48,10 @@ cdef void receive_datagram(RouterState *s, Datagram *datagram, int64_t now_us) n
     t.packets_received += 1
     t.bytes_received += datagram.size
     if 128 <= first < 192:
+        t.heard_us = now_us
+        if t.quiet:
+            t.quiet = False
+            wake_transport(s, t, now_us)
         if is_rtcp(datagram.data, datagram.size):
             receive_rtcp(s, t, datagram.data, datagram.size, now_us)
         else:
@@ -158,6 +162,8 @@ cdef bint authenticate(RouterState *s, Transport *t, const Path *path, bint nomi
             return False
     t.paths[at].seen_us = now_us
     t.consent_us = now_us
+    if t.expired or t.selected < 0:
+        wake_transport(s, t, now_us)
     t.expired = False
     if t.selected < 0 or (nominated and (t.selected != <int>at or not t.nominated)):
         t.selected = <signed char>at

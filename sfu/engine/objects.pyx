@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport free
 from sfu.engine.congestion cimport congestion_close, congestion_open
 from sfu.engine.fanout cimport fanout_forget
+from sfu.engine.schedule cimport schedule_put, schedule_remove
 from sfu.engine.source cimport source_close
 from sfu.engine.srtp cimport Srtp, srtp_close, srtp_reserve
 from sfu.engine.tables cimport (
@@ -21,13 +22,17 @@ cdef int link_transport(RouterState *s, Transport *t, int64_t now_us) noexcept n
     t.selected = -1
     t.rtt_us = -1
     t.consent_us = now_us
-    t.next_us = now_us
-    if now_us < s.next_tick_us:
-        s.next_tick_us = now_us
+    t.check_due_us = now_us
     t.report_due_us = now_us
     t.dtls_credited_us = now_us - FULL_DTLS_CREDIT_US
     t.local_ssrc = random_u32(s) | 1
-    return table_put(&s.transports, t.handle, t)
+    t.timer.owner = t
+    if schedule_put(&s.schedule, &t.timer, now_us):
+        return -1
+    if table_put(&s.transports, t.handle, t):
+        schedule_remove(&s.schedule, &t.timer)
+        return -1
+    return 0
 
 
 cdef void link_keys(Transport *t, Srtp *receiving, Srtp *sending) noexcept nogil:
@@ -88,6 +93,7 @@ cdef void remove_transport(RouterState *s, Transport *t) noexcept nogil:
         remove_forwarder(s, t.forwarders)
     for i in range(t.path_count):
         address_map_remove(&s.addresses, &t.paths[i].path, t.handle)
+    schedule_remove(&s.schedule, &t.timer)
     table_clear(&s.transports, t.handle)
     free_transport(t)
 

@@ -13,6 +13,7 @@ from sfu.engine.egress cimport egress_close, egress_has_room, egress_open
 from sfu.engine.event_batch cimport EventBatch, address_text, collect_events, event_batch_close, events_of
 from sfu.engine.fanout cimport fanout_run, fanout_waiting
 from sfu.engine.objects cimport remove_transport
+from sfu.engine.schedule cimport schedule_close, schedule_next_us
 from sfu.engine.snapshot cimport Snapshot, snapshot_close, snapshot_open, snapshot_take
 from sfu.engine.tables cimport (
     DTLS_RING, EGRESS_BUFFER, Outgoing, PendingDtls, RouterState, Transport, address_map_open,
@@ -66,6 +67,7 @@ cdef void router_close(RouterState *s) noexcept nogil:
     free(s.track_events.items)
     free(s.forwarder_events.items)
     free(s.dtls)
+    schedule_close(&s.schedule)
     egress_close(&s.egress)
     free(s)
 
@@ -78,12 +80,10 @@ cdef void router_receive(RouterState *s, Datagram *batch, uint32_t count, int64_
 
 
 cdef int64_t router_tick(RouterState *s, int64_t now_us) noexcept nogil:
-    """Run the timers that are due. Returns when the next one is."""
+    """Run timers that are due, a slice's worth. Returns when the next one is."""
     s.now_us = now_us
-    if now_us >= s.next_tick_us:
-        s.next_tick_us = INT64_MAX
-        s.next_tick_us = run_timers(s, now_us)
-    return s.next_tick_us
+    run_timers(s, now_us)
+    return schedule_next_us(&s.schedule)
 
 
 cdef void send_outgoing(RouterState *s) noexcept nogil:
@@ -160,8 +160,12 @@ cdef class Router:
         router_receive(self.state, &datagram, 1, now_us)
 
     def tick(self, now_us: int) -> int | None:
-        """Do what is due; returns when something is due next, None = nothing."""
-        cdef int64_t next_us = router_tick(self.state, now_us)
+        """Do what is due, as far as the egress batch has room; returns when something is due next, None = nothing."""
+        cdef int64_t next_us
+        self.state.now_us = now_us
+        while run_timers(self.state, now_us):
+            pass
+        next_us = schedule_next_us(&self.state.schedule)
         return None if next_us == INT64_MAX else next_us
 
     def run(self, now_us: int, budget: int = 512) -> int:

@@ -14,6 +14,7 @@ from sfu.engine.history cimport History, Packet
 from sfu.engine.nack cimport NackGenerator
 from sfu.engine.reception cimport RateMeter, Reception
 from sfu.engine.rewriter cimport Rewriter
+from sfu.engine.schedule cimport Schedule, Timer
 from sfu.engine.selector cimport Selection
 from sfu.engine.srtp cimport Srtp
 from sfu.engine.transport_cc cimport ArrivalLog
@@ -78,6 +79,7 @@ cdef struct Congestion:
     uint32_t waiting_bytes    # as IP carries them
     int64_t queue_began_us    # when something had to wait and nothing did before
     int64_t queued_sum_us     # of all that waits: gives the mean wait
+    int64_t sent_us           # of the last packet
     double debt_bytes         # sent ahead of the pacing rate
     int64_t debt_us           # when debt_bytes was brought up to date
     double resend_credit_bytes # retransmissions that may be sent at once
@@ -118,7 +120,10 @@ cdef struct Transport:
     Track *tracks             # list by next_of_transport
     Forwarder *forwarders     # list by next_of_transport
     uint32_t local_ssrc       # sender of our RTCP
-    int64_t next_us           # when the tick has something to do here
+    Timer timer               # when the tick has something to do here
+    int64_t check_due_us      # when its sources and forwarders are looked at again; its pacer and estimator come between
+    bint quiet                # nothing flows: its timer waits for consent to end, or for what wakes it
+    int64_t heard_us          # last RTP or RTCP
     int64_t report_due_us
     int64_t feedback_due_us
     int64_t rtt_us            # -1 = not measured
@@ -364,7 +369,7 @@ cdef struct RouterState:
     uint64_t nacks_received
     uint64_t resent
     uint64_t keyframes_asked
-    int64_t next_tick_us      # when run_timers has something to do
+    Schedule schedule         # the transports' timers
 
 cdef Transport *transport_of(RouterState *s, uint32_t handle) noexcept nogil
 cdef Track *track_of(RouterState *s, uint32_t handle) noexcept nogil
@@ -379,4 +384,5 @@ cdef void note_transport(RouterState *s, Transport *t, uint32_t event) noexcept 
 cdef void note_track(RouterState *s, Track *t, uint32_t event) noexcept nogil
 cdef void note_forwarder(RouterState *s, Forwarder *f, uint32_t event) noexcept nogil
 cdef void wake_transport(RouterState *s, Transport *t, int64_t at_us) noexcept nogil
+cdef void wake_pacer(RouterState *s, Transport *t, int64_t at_us) noexcept nogil
 cdef uint32_t random_u32(RouterState *s) noexcept nogil

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 from sfu.engine.address cimport Path, path_equal
+from sfu.engine.schedule cimport schedule_due_us, schedule_move
 
 cdef enum:
     ADDRESS_MAP_INITIAL = 256  # slots; doubled when half full
@@ -202,11 +203,16 @@ cdef void note_forwarder(RouterState *s, Forwarder *f, uint32_t event) noexcept 
 
 
 cdef void wake_transport(RouterState *s, Transport *t, int64_t at_us) noexcept nogil:
-    """Let the timers of `t` run at `at_us` at the latest."""
-    if at_us < t.next_us:
-        t.next_us = at_us
-    if at_us < s.next_tick_us:
-        s.next_tick_us = at_us
+    """Let all timers of `t` run at `at_us` at the latest."""
+    if at_us < t.check_due_us:
+        t.check_due_us = at_us
+    wake_pacer(s, t, at_us)
+
+
+cdef void wake_pacer(RouterState *s, Transport *t, int64_t at_us) noexcept nogil:
+    """Let pacer and estimator of `t` run at `at_us` at the latest; its sources and forwarders when they are due."""
+    if at_us < schedule_due_us(&s.schedule, &t.timer):
+        schedule_move(&s.schedule, &t.timer, at_us)
 
 
 cdef uint32_t random_u32(RouterState *s) noexcept nogil:

@@ -2,11 +2,12 @@
 """The router's tick; see `timers.pxd`."""
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t
 from sfu.engine.clock_map cimport timestamp_map_at, us_to_ntp
-from sfu.engine.congestion cimport congestion_tick
+from sfu.engine.congestion cimport congestion_busy, congestion_tick
 from sfu.engine.egress cimport egress_buffer, egress_has_room, egress_rtcp, transport_ready
 from sfu.engine.forwarder cimport flowing_source
 from sfu.engine.nack cimport nack_next_us
 from sfu.engine.reception cimport rate_roll, reception_report
+from sfu.engine.schedule cimport schedule_move, schedule_next_us
 from sfu.engine.source cimport source_ask_keyframe, source_ask_missing
 from sfu.engine.tables cimport (
     EGRESS_BUFFER, EVENT_EXPIRED, EVENT_LAYERS, MAX_LAYERS, Forwarder, RouterState, Source, Track, Transport, note_track, note_transport,
@@ -27,39 +28,41 @@ cdef enum:
     SECOND_QUICK_REPORT_US = 200_000
     FIRST_QUICK_REPORT_US = 100_000
     MAX_REPORT_BLOCKS = 31          # RFC 3550 §6.4.1
+    QUIET_US = 3_000_000            # more than it takes a layer to end, a level to fade and a rate to fall to 0
+    SLICE_TRANSPORTS = 64           # of one tick: some 50 µs of a slice
     MAX_FEEDBACK_PACKETS = 8        # of one tick and transport
 
 cdef const uint8_t *CNAME = b"pysfu"
 
 
-cdef int64_t run_timers(RouterState *s, int64_t now_us) noexcept nogil:
-    """Do what is due; returns when something is due next."""
-    cdef int64_t next_us = INT64_MAX
+cdef uint32_t run_timers(RouterState *s, int64_t now_us) noexcept nogil:
+    """Do what is due, of a slice's worth of transports. Returns of how many; the rest stays due."""
     cdef Transport *t
-    cdef uint32_t i
-    for i in range(s.transports.capacity):
-        t = <Transport *>s.transports.items[i]
-        if t == NULL:
-            continue
-        if t.next_us <= now_us:
-            run_transport(s, t, now_us)
-        if t.next_us < next_us:
-            next_us = t.next_us
-    return next_us
+    cdef uint32_t done = 0
+    while done < SLICE_TRANSPORTS and schedule_next_us(&s.schedule) <= now_us:
+        if not egress_has_room(&s.egress, MAX_FEEDBACK_PACKETS):
+            break             # again when the batch is out
+        t = <Transport *>s.schedule.heap[0].timer.owner
+        schedule_move(&s.schedule, &t.timer, max(run_transport(s, t, now_us), now_us + 1))
+        done += 1
+    return done
 
 
-cdef void run_transport(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
-    cdef int64_t next_us = now_us + CHECK_INTERVAL_US
-    cdef int64_t congestion_us
+cdef int64_t run_transport(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
+    """Returns when to come again."""
+    cdef int64_t next_us, congestion_us
     check_consent(s, t, now_us)
     if not transport_ready(t):
-        t.next_us = next_us
-        return
-    if not egress_has_room(&s.egress, MAX_FEEDBACK_PACKETS):
-        t.next_us = now_us    # again when the batch is out
-        return
-    next_us = check_sources(s, t, now_us, next_us)
-    next_us = check_forwarders(s, t, now_us, next_us)
+        # What makes it ready wakes it.
+        return consent_end_us(t, now_us)
+    if t.check_due_us <= now_us:
+        t.quiet = is_quiet(t, now_us)
+        next_us = consent_end_us(t, now_us) if t.quiet else now_us + CHECK_INTERVAL_US
+        next_us = check_sources(s, t, now_us, next_us)
+        t.check_due_us = check_forwarders(s, t, now_us, next_us)
+    next_us = t.check_due_us
+    if t.quiet:
+        return next_us
     congestion_us = congestion_tick(s, t, now_us)
     if congestion_us < next_us:
         next_us = congestion_us
@@ -72,7 +75,24 @@ cdef void run_transport(RouterState *s, Transport *t, int64_t now_us) noexcept n
     if t.report_due_us <= now_us:
         send_receiver_report(s, t, now_us)
         t.report_due_us = now_us + REPORT_INTERVAL_US
-    t.next_us = next_us
+    return next_us
+
+
+cdef bint is_quiet(const Transport *t, int64_t now_us) noexcept nogil:
+    """Whether nothing came and nothing went for so long that all rates have fallen to 0 and all layers have ended."""
+    cdef const Forwarder *f = t.forwarders
+    if t.heard_us + QUIET_US > now_us or (t.congestion != NULL and congestion_busy(t.congestion, now_us - QUIET_US)):
+        return False
+    while f != NULL:
+        if f.rewriter.bound or f.previous.track != NULL or f.rate.rate_bps or f.rate.bytes:
+            return False
+        f = f.next_of_transport
+    return True
+
+
+cdef int64_t consent_end_us(const Transport *t, int64_t now_us) noexcept nogil:
+    """When consent ends if the peer stays silent."""
+    return INT64_MAX if t.expired else t.consent_us + CONSENT_US + 1
 
 
 cdef void check_consent(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:

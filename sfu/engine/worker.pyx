@@ -18,6 +18,7 @@ from sfu.engine.handover cimport (
     handover_worker_unlock,
 )
 from sfu.engine.router cimport router_busy, router_close, router_open, router_receive, router_run, router_tick
+from sfu.engine.schedule cimport schedule_next_us
 from sfu.engine.snapshot cimport snapshot_close, snapshot_take
 from sfu.engine.tables cimport EGRESS_FANOUT
 from sfu.engine.udp cimport udp_close, udp_open, udp_receive, udp_send, udp_shut
@@ -177,7 +178,7 @@ cdef int64_t time_to_next(WorkerState *w) noexcept nogil:
     cdef int64_t next_us
     handover_worker_lock(&w.lock)
     forget_sent(w)
-    next_us = w.router.next_tick_us
+    next_us = schedule_next_us(&w.router.schedule)
     # While the socket takes no more, work that waits for room in the egress batch waits for the socket.
     if router_busy(w.router) and w.router.egress.count == w.router.egress.done:
         next_us = 0
