@@ -106,6 +106,7 @@ def serve(
     ] = None,
     grace_seconds: Annotated[str | None, _setting("SECONDS", "How long a stop may take.", "5")] = None,
     log_level: Annotated[str | None, _setting("LEVEL", "debug, info, warning or error.", "info")] = None,
+    log_format: Annotated[str | None, _setting("FORM", "console, or json: an object a line.", "console")] = None,
 ) -> None:
     """Run the server.
 
@@ -132,10 +133,11 @@ def serve(
         "shed_load": shed_load,
         "grace_seconds": grace_seconds,
         "log_level": log_level,
+        "log_format": log_format,
     }
     settings = _load({name: value for name, value in given.items() if value is not None}, config)
     try:
-        logs.configure(settings.log_level)
+        logs.configure(settings.log_level, settings.log_format)
         # Only now: `sfu --help` and a wrong setting need neither the engine nor the loop.
         import uvloop
 

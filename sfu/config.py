@@ -114,6 +114,8 @@ class Settings(BaseModel):
         default="info", json_schema_extra=_allowed("debug, info, warning or error")
     )
     """What is logged, on standard error."""
+    log_format: Literal["console", "json"] = Field(default="console", json_schema_extra=_allowed("console or json"))
+    """Lines for people, or one JSON object a line for programs. Both carry room, participant and publication."""
 
     @field_validator("http_host", "udp_host")
     @classmethod

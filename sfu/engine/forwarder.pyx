@@ -385,6 +385,7 @@ cdef void start_source(RouterState *s, Forwarder *f, Source *source, const Packe
     f.selection.current_temporal = 0
     f.selection.switch_up = False
     f.switches += 1
+    s.switches += 1
     forwarder_release_previous(s, f)
     if f.awaiting_start:
         f.awaiting_start = False

@@ -63,6 +63,7 @@ cdef struct Totals:
     uint64_t media_forwarded
     uint64_t resent
     uint64_t nacks_sent
+    uint64_t switches
     uint64_t nacks_received
     uint64_t keyframes_asked
     uint64_t stun_received

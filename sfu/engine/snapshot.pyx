@@ -70,6 +70,7 @@ cdef void take_totals(Totals *totals, const RouterState *s, uint64_t busy_us) no
     totals.media_forwarded = s.media_forwarded
     totals.resent = s.resent
     totals.nacks_sent = s.nacks_sent
+    totals.switches = s.switches
     totals.nacks_received = s.nacks_received
     totals.keyframes_asked = s.keyframes_asked
     totals.stun_received = s.stun_received
@@ -245,6 +246,7 @@ def statistics_of(address: int):
         packets_received=t.packets_received, bytes_received=t.bytes_received, packets_sent=t.packets_sent,
         bytes_sent=t.bytes_sent, media_received=t.media_received, media_offered=t.media_offered,
         media_forwarded=t.media_forwarded, resent=t.resent, nacks_sent=t.nacks_sent, nacks_received=t.nacks_received,
+        switches=t.switches,
         keyframes_asked=t.keyframes_asked, stun_received=t.stun_received, dtls_received=t.dtls_received,
         dtls_sent=t.dtls_sent, rtcp_received=t.rtcp_received, rtcp_sent=t.rtcp_sent, busy_us=t.busy_us, drops=drops,
         socket=dict(t.socket) if t.has_socket else {}, transports=transports, tracks=tracks, forwarders=forwarders)

@@ -79,6 +79,8 @@ class Statistics:
     media_forwarded: int = 0
     resent: int = 0
     nacks_sent: int = 0
+    switches: int = 0
+    """Of layer, of all forwarders that there ever were."""
     nacks_received: int = 0
     keyframes_asked: int = 0
     stun_received: int = 0

@@ -366,6 +366,7 @@ cdef struct RouterState:
     uint64_t rtcp_received
     uint64_t rtcp_sent
     uint64_t nacks_sent
+    uint64_t switches               # of layer, of all forwarders
     uint64_t nacks_received
     uint64_t resent
     uint64_t keyframes_asked

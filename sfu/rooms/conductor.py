@@ -7,7 +7,6 @@ there were.
 
 from __future__ import annotations
 
-import logging
 from asyncio import AbstractEventLoop
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +30,7 @@ from sfu.rooms.events import (
     SpeakersChanged,
     Unpublished,
 )
+from sfu.rooms.journal import Journal
 from sfu.rooms.media import ENDED, MediaPlane, ParticipantMedia, Readings, SentTrack, SlotState
 from sfu.rooms.member import Listener, Member
 from sfu.rooms.model import (
@@ -52,8 +52,6 @@ from sfu.rooms.speakers import SILENT, Speakers
 from sfu.sdp.negotiation import MediaSection, parse_offer
 from sfu.transport.dtls import TransportState
 from sfu.transport.engine_port import EnginePort
-
-logger = logging.getLogger(__name__)
 
 # How long a participant without signalling, or without media, may come back: as long as ICE consent lasts (RFC 7675).
 CONSENT_US: Final = 30_000_000
@@ -114,6 +112,7 @@ class Conductor:
         clock: Callable[[], int],
         on_empty: Callable[[Conductor], None],
         crowd: Counter[EnginePort],
+        journal: Journal,
     ) -> None:
         """`clock` is monotonic, in microseconds. `on_empty` is called when the last participant has left. `crowd`
         counts the participants of all rooms on each worker."""
@@ -122,6 +121,7 @@ class Conductor:
         self.headcount: Final[Counter[EnginePort]] = Counter()
         """Members on each worker."""
         self._crowd = crowd
+        self._journal = journal
         self._loop = loop
         self._clock = clock
         self._on_empty = on_empty
@@ -154,6 +154,7 @@ class Conductor:
         member.media = ParticipantMedia(plane.port, plane.open_transport, member)
         self._count(plane.port, 1)
         self.members[participant.id] = member
+        self._journal.joined(self.room.name, participant)
         return member
 
     def leave(self, member: Member, reason: LeaveReason, *, keep_room: bool = False) -> None:
@@ -165,6 +166,7 @@ class Conductor:
         self.regulator.forget(member.participant)
         member.media.close()
         self.room.leave(member.participant, reason)
+        self._journal.left(self.room.name, member.participant, reason)
         member.tell(Removed(reason))
         if not self.members and not keep_room:
             self._on_empty(self)
@@ -303,10 +305,17 @@ class Conductor:
 
     def _on_room_event(self, event: RoomEvent) -> None:
         origin = _origin(event)
+        self._note(event)
         for member in list(self.members.values()):
             if member.participant is not origin:
                 member.tell(event)
         self.plan_soon(None)
+
+    def _note(self, event: RoomEvent) -> None:
+        if isinstance(event, Published):
+            self._journal.published(self.room.name, event.publication)
+        elif isinstance(event, Unpublished):
+            self._journal.unpublished(self.room.name, event.publication)
 
     def _tell_all(self, event: SpeakersChanged) -> None:
         for member in list(self.members.values()):
@@ -315,6 +324,7 @@ class Conductor:
     def _on_transport(self, member: Member, state: TransportState) -> None:
         if state is TransportState.CONNECTED:
             self.regulator.allocator.connected(member, self._clock())
+            self._journal.connected(self.room.name, member.participant)
         if state not in ENDED or member.participant.id not in self.members:
             return
         self.regulator.forget(member.participant)
@@ -325,7 +335,7 @@ class Conductor:
             return
         member.deadline_us = self._clock() + CONSENT_US
         if state is TransportState.FAILED:
-            logger.info("media of %s failed: %s", member.participant.id, member.media.failure)
+            self._journal.media_failed(self.room.name, member.participant, member.media.failure)
             member.tell(MediaLost())
 
     def _on_live(self, member: Member, track: SentTrack) -> None:

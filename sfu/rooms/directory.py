@@ -14,6 +14,7 @@ from typing import Final
 from sfu.engine.statistics import Statistics
 from sfu.rooms.conductor import Conductor
 from sfu.rooms.errors import RoomError
+from sfu.rooms.journal import Journal
 from sfu.rooms.media import MediaPlane, Readings
 from sfu.rooms.member import Listener, Member
 from sfu.rooms.model import LeaveReason, Permissions
@@ -63,11 +64,21 @@ class Directory:
         self.shedding: Final = tuple(Shedding() for _ in planes)
         """Of each worker."""
         self._lags_ms: deque[float] = deque(maxlen=LOAD_EVERY_TICKS)
+        self.journal: Final = Journal(clock)
         self.conductors: Final[dict[str, Conductor]] = {}
 
     @property
     def rooms(self) -> int:
         return len(self.conductors)
+
+    @property
+    def publications(self) -> int:
+        return sum(len(conductor.room.publications) for conductor in self.conductors.values())
+
+    @property
+    def loop_lag_s(self) -> float:
+        """How late the event loop was of late, at the most."""
+        return max(self._lags_ms, default=0.0) / 1e3
 
     @property
     def participants(self) -> int:
@@ -92,7 +103,7 @@ class Directory:
         if not known and self.shedding[index].caps.refuse_joins:
             raise RoomError("overloaded", "the server is at its limit", "try again in a minute, or another server")
         if conductor is None:
-            conductor = Conductor(room, plane.port.loop, self._clock, self._on_empty, self._crowd)
+            conductor = Conductor(room, plane.port.loop, self._clock, self._on_empty, self._crowd, self.journal)
             self.conductors[room] = conductor
         self._recent[plane.port] += 1
         member = conductor.join(identity, name, permissions, listener, plane, metadata=metadata, attributes=attributes)

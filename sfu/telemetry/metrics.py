@@ -3,22 +3,50 @@
 in between.
 
 Labels are bounded by the configuration (workers, drop reasons), never by what clients do: no room or participant is a
-label.
+label. docs/operations.md says what each is good for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 import sfu
 from sfu.engine.statistics import Statistics
+from sfu.rooms.model import LeaveReason
 
 ReadStatistics = Callable[[], Statistics]
+
+# Of the engine's totals: metric, what it is, and of each value of its label (None: it has none) the total.
+ENGINE_COUNTERS: Final[Sequence[tuple[str, str, str | None, Mapping[str, str]]]] = (
+    ("pysfu_packets", "UDP datagrams.", "direction", {"in": "packets_received", "out": "packets_sent"}),
+    ("pysfu_bytes", "Bytes in UDP datagrams.", "direction", {"in": "bytes_received", "out": "bytes_sent"}),
+    ("pysfu_rtcp_packets", "RTCP datagrams.", "direction", {"in": "rtcp_received", "out": "rtcp_sent"}),
+    ("pysfu_dtls_packets", "DTLS datagrams.", "direction", {"in": "dtls_received", "out": "dtls_sent"}),
+    ("pysfu_stun_packets", "STUN messages that came in.", None, {"": "stun_received"}),
+    (
+        "pysfu_media_packets",
+        "Media: received from publishers, and what became of each (packet, receiver).",
+        "stage",
+        {"received": "media_received", "offered": "media_offered", "forwarded": "media_forwarded"},
+    ),
+    (
+        "pysfu_nacks",
+        "Packets asked for again: by us of publishers (out), of us (in).",
+        "direction",
+        {"in": "nacks_received", "out": "nacks_sent"},
+    ),
+    ("pysfu_retransmissions", "Packets sent again to receivers.", None, {"": "resent"}),
+    ("pysfu_keyframe_requests", "Keyframe requests to publishers.", None, {"": "keyframes_asked"}),
+    ("pysfu_layer_switches", "Changes of the layer that flows, of all receivers.", None, {"": "switches"}),
+)
+# Estimates of what receivers' links carry.
+QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
+CONGESTION: Final = ("none", "warning", "congested")
 
 
 class Shedding(Protocol):
@@ -30,6 +58,30 @@ class Shedding(Protocol):
     def stress(self) -> float: ...
 
 
+class ConnectTimes(Protocol):
+    """A histogram."""
+
+    @property
+    def bounds_s(self) -> Sequence[float]: ...
+    @property
+    def cumulative(self) -> Sequence[int]: ...
+    @property
+    def sum_s(self) -> float: ...
+
+
+class Events(Protocol):
+    """What has happened in rooms since the start."""
+
+    @property
+    def joins(self) -> int: ...
+    @property
+    def media_failures(self) -> int: ...
+    @property
+    def leaves(self) -> Mapping[LeaveReason, int]: ...
+    @property
+    def connect_times(self) -> ConnectTimes: ...
+
+
 class Occupancy(Protocol):
     """How full the server is."""
 
@@ -39,6 +91,12 @@ class Occupancy(Protocol):
     def rooms(self) -> int: ...
     @property
     def participants(self) -> int: ...
+    @property
+    def publications(self) -> int: ...
+    @property
+    def loop_lag_s(self) -> float: ...
+    @property
+    def journal(self) -> Events: ...
 
 
 class SfuCollector(Collector):
@@ -48,13 +106,36 @@ class SfuCollector(Collector):
         self._occupancy = occupancy
 
     def collect(self) -> Iterable[Metric]:
-        yield _gauge("pysfu_rooms", "Rooms with somebody in them.", self._occupancy.rooms)
-        yield _gauge("pysfu_participants", "Participants in all rooms.", self._occupancy.participants)
+        readings = [read() for read in self._workers]
         info = GaugeMetricFamily("pysfu_info", "Always 1; the version is a label.", labels=["version"])
         info.add_metric([sfu.__version__], 1)
         yield info
-        yield from self._engine()
+        yield from self._rooms()
         yield from self._load()
+        yield from _engine(readings)
+        yield from _links(readings)
+
+    def _rooms(self) -> Iterator[Metric]:
+        occupancy, journal = self._occupancy, self._occupancy.journal
+        yield _gauge("pysfu_rooms", "Rooms with somebody in them.", occupancy.rooms)
+        yield _gauge("pysfu_participants", "Participants in all rooms.", occupancy.participants)
+        yield _gauge("pysfu_publications", "Published tracks in all rooms.", occupancy.publications)
+        yield CounterMetricFamily("pysfu_joins", "Participants that have joined.", value=journal.joins)
+        leaves = CounterMetricFamily("pysfu_leaves", "Participants that have gone, and why.", labels=["reason"])
+        for reason in LeaveReason:
+            leaves.add_metric([reason.value], journal.leaves.get(reason, 0))
+        yield leaves
+        yield CounterMetricFamily(
+            "pysfu_media_failures",
+            "Transports that failed: DTLS, or no consent any more.",
+            value=journal.media_failures,
+        )
+        times = journal.connect_times
+        bounds = [*map(str, times.bounds_s), "+Inf"]
+        buckets = list(zip(bounds, map(float, times.cumulative), strict=True))
+        yield HistogramMetricFamily(
+            "pysfu_connect_seconds", "From a join to media that can flow.", buckets=buckets, sum_value=times.sum_s
+        )
 
     def _load(self) -> Iterator[Metric]:
         level = GaugeMetricFamily(
@@ -65,27 +146,57 @@ class SfuCollector(Collector):
             level.add_metric([str(index)], one.level)
             stress.add_metric([str(index)], one.stress)
         yield from (level, stress)
+        yield _gauge("pysfu_event_loop_lag_seconds", "How late Python's loop was of late.", self._occupancy.loop_lag_s)
 
-    def _engine(self) -> Iterator[Metric]:
-        packets = CounterMetricFamily("pysfu_packets", "UDP datagrams.", labels=["worker", "direction"])
-        size = CounterMetricFamily("pysfu_bytes", "Bytes in UDP datagrams.", labels=["worker", "direction"])
-        drops = CounterMetricFamily(
-            "pysfu_drops", "Packets that were not forwarded, and why.", labels=["worker", "reason"]
-        )
-        busy = CounterMetricFamily(
-            "pysfu_worker_busy_seconds", "Time that the worker's thread has worked and not waited.", labels=["worker"]
-        )
-        for index, read in enumerate(self._workers):
-            totals = read()
-            worker = str(index)
-            packets.add_metric([worker, "in"], totals.packets_received)
-            packets.add_metric([worker, "out"], totals.packets_sent)
-            size.add_metric([worker, "in"], totals.bytes_received)
-            size.add_metric([worker, "out"], totals.bytes_sent)
-            for reason, count in totals.drops.items():
-                drops.add_metric([worker, reason.lower()], count)
-            busy.add_metric([worker], totals.busy_us / 1e6)
-        yield from (packets, size, drops, busy)
+
+def _engine(readings: Sequence[Statistics]) -> Iterator[Metric]:
+    for name, text, label, totals in ENGINE_COUNTERS:
+        family = CounterMetricFamily(name, text, labels=["worker", label] if label else ["worker"])
+        for index, reading in enumerate(readings):
+            for value, attribute in totals.items():
+                family.add_metric([str(index), value] if label else [str(index)], getattr(reading, attribute))
+        yield family
+    drops = CounterMetricFamily("pysfu_drops", "Packets that were not forwarded, and why.", labels=["worker", "reason"])
+    socket = CounterMetricFamily(
+        "pysfu_socket_events", "What the UDP socket met: docs/operations.md.", labels=["worker", "event"]
+    )
+    busy = CounterMetricFamily(
+        "pysfu_worker_busy_seconds", "Time that the worker's thread has worked and not waited.", labels=["worker"]
+    )
+    for index, reading in enumerate(readings):
+        worker = str(index)
+        for reason, count in reading.drops.items():
+            drops.add_metric([worker, reason.lower()], count)
+        for event, count in reading.socket.items():
+            socket.add_metric([worker, event], count)
+        busy.add_metric([worker], reading.busy_us / 1e6)
+    yield from (drops, socket, busy)
+
+
+def _links(readings: Sequence[Statistics]) -> Iterator[Metric]:
+    """What is there now, and how good receivers' links are, without naming any of them."""
+    now = GaugeMetricFamily(
+        "pysfu_engine_objects", "What the engine holds now: transports, tracks, forwarders.", labels=["worker", "kind"]
+    )
+    congestion = GaugeMetricFamily(
+        "pysfu_receivers", "Receivers by the state of their links.", labels=["worker", "congestion"]
+    )
+    estimates = GaugeMetricFamily(
+        "pysfu_estimate_bps", "What receivers' links are estimated to carry, by quantile.", labels=["quantile"]
+    )
+    rates: list[int] = []
+    for index, reading in enumerate(readings):
+        worker = str(index)
+        for kind in ("transports", "tracks", "forwarders"):
+            now.add_metric([worker, kind], len(getattr(reading, kind)))
+        receivers = [one for one in reading.transports.values() if one.estimate_bps]
+        rates += [one.estimate_bps for one in receivers]
+        for state, name in enumerate(CONGESTION):
+            congestion.add_metric([worker, name], sum(one.congestion == state for one in receivers))
+    rates.sort()
+    for quantile in QUANTILES if rates else ():
+        estimates.add_metric([str(quantile)], rates[int(quantile * (len(rates) - 1) + 0.5)])
+    yield from (now, congestion, estimates)
 
 
 def make_registry(workers: Sequence[ReadStatistics], occupancy: Occupancy) -> CollectorRegistry:

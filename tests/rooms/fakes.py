@@ -18,6 +18,7 @@ from sfu.rooms.allocator import FIRST_ESTIMATE_US
 from sfu.rooms.conductor import Conductor, OfferedTrack
 from sfu.rooms.events import ParticipantEvent
 from sfu.rooms.media import MediaPlane
+from sfu.rooms.journal import Journal
 from sfu.rooms.member import Member
 from sfu.rooms.model import Layer, Permissions, Source
 from sfu.transport.dtls import TransportState
@@ -220,8 +221,14 @@ class House:
         self.emptied = 0
         self.plane = cast("MediaPlane", FakePlane(self.port, self._open_transport))
         self.crowd: Counter[EnginePort] = Counter()
+        self.journal = Journal(lambda: self.now_us)
         self.conductor = Conductor(
-            "tea", cast("AbstractEventLoop", self.port.loop), lambda: self.now_us, self._on_empty, self.crowd
+            "tea",
+            cast("AbstractEventLoop", self.port.loop),
+            lambda: self.now_us,
+            self._on_empty,
+            self.crowd,
+            self.journal,
         )
 
     def join(self, name: str, identity: str | None = None, permissions: Permissions | None = None) -> Client:
