@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `sfu serve`, `sfu token`, `sfu doctor`. What they need is imported late: `sfu --help` is quick."""
+"""The command line: `sfu serve`, `token`, `doctor`, `load`. What it needs is imported late: `sfu --help` is quick."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer.models
 
 import sfu
 from sfu.config import DEV_KEY_ID, ENVIRONMENT_PREFIX, ConfigError, Settings, load
+from sfu.load import command as load_command
 from sfu.telemetry import logs
 
 EXIT_UNHEALTHY = 1
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(load_command.app)
 
 
 def _show_version(wanted: bool) -> None:

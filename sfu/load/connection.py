@@ -17,6 +17,7 @@ from typing import Final
 from sfu.engine.srtp import SrtpError, SrtpSession
 from sfu.load.description import Answer, Setup
 from sfu.load.ice_client import Address, IceClient, read_candidates
+from sfu.load.network import DelayLine, Impairment, Link
 from sfu.transport.certificate import Certificate
 from sfu.transport.dtls import DtlsEndpoint, Role, SrtpKeys, TransportState
 
@@ -35,15 +36,6 @@ STUN_LAST: Final = 3
 DTLS_FIRST, DTLS_LAST = 20, 63
 RTP_FIRST, RTP_LAST = 128, 191
 RTCP_FIRST, RTCP_LAST = 192, 223
-
-
-@dataclass(frozen=True, slots=True)
-class Impairment:
-    """Media datagrams lost at random, each with this probability; the seed makes a run repeatable."""
-
-    inbound_loss: float = 0.0
-    outbound_loss: float = 0.0
-    seed: int = 0
 
 
 @dataclass(slots=True)
@@ -94,8 +86,12 @@ class LightConnection:
         self._on_rtp = on_rtp
         self._on_rtcp = on_rtcp
         self._on_state = on_state
-        self._impairment = impairment or Impairment()
-        self._random = random.Random(self._impairment.seed)
+        impairment = impairment or Impairment()
+        rng = random.Random(impairment.seed)
+        self._inbound_link = Link(impairment, impairment.inbound_loss, rng)
+        self._outbound_link = Link(impairment, impairment.outbound_loss, rng)
+        self._inbound_line = DelayLine(loop, now_us)
+        self._outbound_line = DelayLine(loop, now_us)
         self._accept_address = accept_address
         self._socket = self._open_socket()
         self._remote: Address | None = None
@@ -222,7 +218,15 @@ class LightConnection:
         if self._inbound is None or len(datagram) < 2:
             self.statistics.unexpected += 1
             return
-        if self._lose(self._impairment.inbound_loss):
+        if self._inbound_link.is_clear:
+            self._unprotect(datagram, arrived_us)
+            return
+        at_us = self._inbound_link.leaves_us(len(datagram), arrived_us)
+        if at_us is None or not self._inbound_line.put(at_us, lambda: self._unprotect(datagram, at_us)):
+            self.statistics.impaired += 1
+
+    def _unprotect(self, datagram: bytes, arrived_us: int) -> None:
+        if self._inbound is None:  # closed while it was under way
             return
         is_rtcp = RTCP_FIRST <= datagram[1] <= RTCP_LAST
         try:
@@ -235,16 +239,15 @@ class LightConnection:
     # Out
 
     def _send_media(self, datagram: bytes) -> None:
-        if not self._lose(self._impairment.outbound_loss):
+        if self._outbound_link.is_clear:
             self._send(datagram)
-
-    def _lose(self, probability: float) -> bool:
-        lost = probability > 0 and self._random.random() < probability
-        self.statistics.impaired += lost
-        return lost
+            return
+        at_us = self._outbound_link.leaves_us(len(datagram), now_us())
+        if at_us is None or not self._outbound_line.put(at_us, lambda: self._send(datagram)):
+            self.statistics.impaired += 1
 
     def _send(self, datagram: bytes) -> None:
-        if self._remote is None:
+        if self._remote is None or self._socket.fileno() < 0:
             return
         try:
             self._socket.send(datagram)
@@ -297,6 +300,8 @@ class LightConnection:
 
     def _release(self) -> None:
         self.ice.close()
+        self._inbound_line.close()
+        self._outbound_line.close()
         self._close_socket()
         self._inbound = self._outbound = None
         if not self._connected.done():

@@ -23,9 +23,10 @@ from sfu.client.messages import (
 from sfu.client.roster import Roster
 from sfu.client.signal import Signal
 from sfu.engine.transport_cc import ArrivalTracker
-from sfu.load.connection import Impairment, LightConnection, now_us
+from sfu.load.connection import LightConnection, now_us
 from sfu.load.description import CLOCK_RATE_HZ, TRANSPORT_CC, OfferedSection, Setup, read_answer, write_offer
 from sfu.load.media import AudioSpec, Stamp, VideoSpec, no_stamp
+from sfu.load.network import Impairment
 from sfu.load.publishing import AUDIO_MID, VIDEO_MID, LightPublisher
 from sfu.load.receiving import LightSlot, PacketObserver, ReceivedPacket
 from sfu.load.recording import RecordedAudio, RecordedVideo
@@ -85,6 +86,10 @@ def ignore_event(_: Event) -> None:
     """As above."""
 
 
+def ignore_reason(_: str) -> None:
+    """`disconnected` and the connection's state tell it too."""
+
+
 class LightPeer:
     """Joins by `join`, ends by `close`. In between it sends, receives and reports by itself."""
 
@@ -94,12 +99,15 @@ class LightPeer:
         certificate: Certificate,
         on_packet: PacketObserver,
         on_event: Callable[[Event], None],
+        on_lost: Callable[[str], None] = ignore_reason,
     ) -> None:
+        """`on_lost` is told once why websocket or media ended, if not by `close`."""
         loop = asyncio.get_running_loop()
         self.spec: Final = spec
         self._loop = loop
         self._on_packet = on_packet
         self._on_event_observer = on_event
+        self._on_lost: Callable[[str], None] = on_lost
         self._signal: Signal | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._streams: dict[int, LightSlot] = {}
@@ -144,9 +152,10 @@ class LightPeer:
         certificate: Certificate | None = None,
         on_packet: PacketObserver = ignore_packet,
         on_event: Callable[[Event], None] = ignore_event,
+        on_lost: Callable[[str], None] = ignore_reason,
     ) -> Self:
         """A bot whose media is connected. Bots of one process may share a certificate."""
-        peer = cls(spec, certificate or Certificate(), on_packet, on_event)
+        peer = cls(spec, certificate or Certificate(), on_packet, on_event, on_lost)
         try:
             await peer._enter(url)
         except BaseException:
@@ -177,6 +186,7 @@ class LightPeer:
 
     async def close(self, *, silently: bool = False) -> None:
         """Leave and let go of everything. `silently`: as a process that dies, without a word."""
+        self._on_lost = ignore_reason
         self.publisher.stop()
         for timer in self._timers.values():
             timer.cancel()
@@ -290,6 +300,11 @@ class LightPeer:
 
     def _on_disconnected(self, reason: str) -> None:
         self.disconnected = reason
+        self._tell_lost(f"websocket: {reason}")
+
+    def _tell_lost(self, reason: str) -> None:
+        tell, self._on_lost = self._on_lost, ignore_reason
+        tell(reason)
 
     def _on_state(self, state: TransportState) -> None:
         if state is TransportState.CONNECTED:
@@ -300,6 +315,7 @@ class LightPeer:
                 self._check_losses()
         elif state in (TransportState.FAILED, TransportState.CLOSED):
             self.publisher.stop()
+            self._tell_lost(f"media: {self.connection.failure or 'closed'}")
 
     def _on_rtp(self, data: bytes, arrived_us: int) -> None:
         try:

@@ -8,7 +8,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from sfu.load.connection import Impairment
+from sfu.load.network import Impairment
 from sfu.load.media import AudioSpec, VideoLayer, VideoSpec
 from sfu.transport.certificate import Certificate
 from tests.integration.watched_bot import Uplinks, WatchedBot, WatchedSpec

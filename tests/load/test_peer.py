@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sfu.load.connection import Impairment
 from sfu.load.media import AudioSpec, VideoLayer, VideoSpec
+from sfu.load.network import Impairment
 from sfu.load.peer import LightPeer
 from sfu.load.receiving import LightSlot, ReceivedPacket
 from sfu.server import Server
