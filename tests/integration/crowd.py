@@ -8,8 +8,8 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from sfu.load.network import Impairment
 from sfu.load.media import AudioSpec, VideoLayer, VideoSpec
+from sfu.load.network import Impairment
 from sfu.transport.certificate import Certificate
 from tests.integration.watched_bot import Uplinks, WatchedBot, WatchedSpec
 from tests.load.watching import tag_packet

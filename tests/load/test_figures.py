@@ -94,7 +94,7 @@ def test_rates_are_of_the_span() -> None:
     assert found.freezes_per_minute == pytest.approx(12)
     assert found.frozen_percent == pytest.approx(1.0)
     assert found.received_bps == 792_000
-    assert found.layer_bps == (0, 16_000, 0)
+    assert list(found.layer_bps) == [0, 16_000, 0]
     assert found.audio_bps == 8000
     assert found.server_cpu_percent == pytest.approx(20)
     assert found.server_cpu_us_per_packet == pytest.approx(4000)

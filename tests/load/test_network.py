@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 
 from sfu.load.connection import now_us
@@ -44,13 +45,18 @@ def test_a_narrow_link_carries_its_rate_and_drops_what_waits_too_long() -> None:
 
 async def test_what_is_under_way_comes_out_in_order_and_not_after_the_end() -> None:
     line = DelayLine(asyncio.get_running_loop(), now_us)
-    began, seen = now_us(), []
+    began = now_us()
+    seen: list[tuple[int, int]] = []
+
+    def note(number: int) -> None:
+        seen.append((number, now_us()))
+
     for number in range(20):
-        assert line.put(began + 5_000 + number * 100, lambda number=number: seen.append((number, now_us())))
+        assert line.put(began + 5_000 + number * 100, functools.partial(note, number))
     await asyncio.sleep(0.1)
     assert [number for number, _ in seen] == list(range(20))
     assert all(at >= began + 5_000 + number * 100 for number, at in seen)
-    line.put(now_us() + 1_000, lambda: seen.append((99, 0)))
+    line.put(now_us() + 1_000, functools.partial(note, 99))
     line.close()
     await asyncio.sleep(0.02)
     assert len(seen) == 20
