@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One publisher to N receivers over sockets: CPU per packet, latency, loss; beside a C prototype if there is one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from benchmarks.figures import Figure, in_turn, middle
+from benchmarks.floor import Floor
+from benchmarks.namespaces import Place, place
+from benchmarks.running import health, latencies, measure, parser_for
+from benchmarks.scenario import Group, Scenario, Window
+
+COUNTS: Final = (10, 50, 100, 400)
+AXIS: Final = "receivers"
+
+
+@dataclass(frozen=True)
+class Setup:
+    receivers: int
+    gso: bool
+    gcm: bool
+
+    @property
+    def name(self) -> str:
+        return f"{'GCM' if self.gcm else 'CM'}, {'GSO' if self.gso else 'no GSO'}"
+
+
+def run(arguments: Sequence[str]) -> list[Figure]:
+    parser = parser_for("forward")
+    parser.add_argument("--receivers", type=int, nargs="+", default=COUNTS)
+    parser.add_argument("--gso", choices=("on", "off", "both"), default="both")
+    parser.add_argument("--crypto", choices=("gcm", "cm", "both"), default="gcm")
+    parser.add_argument("--floor", type=Path, metavar="FOLDER", help="of the C prototype (sfu.c), to measure in turn")
+    options = parser.parse_args(arguments)
+    setups = [
+        Setup(receivers, gso, gcm)
+        for receivers in options.receivers
+        for gcm in ((True, False) if options.crypto == "both" else (options.crypto == "gcm",))
+        for gso in ((True, False) if options.gso == "both" else (options.gso == "on",))
+    ]
+    with place(options.way) as where:
+        floor = None if options.floor is None else Floor(options.floor, where, gro=options.gro)
+        floors: dict[Setup, list[float]] = {setup: [] for setup in setups}
+
+        def both(setup: Setup) -> Window:
+            found = once(setup, where, options)
+            if floor is not None:
+                floors[setup].append(floor.us_a_packet(setup.receivers, gso=setup.gso, gcm=setup.gcm))
+            return found
+
+        results = in_turn(setups, options.repeats, both)
+    figures = []
+    for setup in setups:
+        figures += describe(setup, results[setup], floors[setup], options.way)
+    return figures
+
+
+def once(setup: Setup, where: Place, options: argparse.Namespace) -> Window:
+    groups = (Group("stage", 1, camera="burst"), Group("stage", setup.receivers, video_slots=1))
+    scenario = Scenario(groups, gcm=setup.gcm)
+    expected_pps = setup.receivers * scenario.burst_packets * scenario.fps
+    return measure(replace(scenario, expected_pps=expected_pps), where, options, [] if setup.gso else ["--no-gso"])
+
+
+def describe(setup: Setup, windows: Sequence[Window], floors: Sequence[float], way: str) -> list[Figure]:
+    what = f"{way}, {setup.name}, N = {setup.receivers}"
+
+    def point(name: str, value: float, unit: str, series: str = "") -> Figure:
+        return Figure(f"{what}: {name}", value, unit, series or setup.name, float(setup.receivers), AXIS)
+
+    cost = middle([window.server_us_a_packet for window in windows])
+    figures = [
+        point("CPU per packet", cost, "µs of CPU a packet"),
+        point("of it the media thread", middle([w.media_us_a_packet for w in windows]), "µs of media thread a packet"),
+        point("the load client", middle([w.client_us_a_packet for w in windows]), "µs of load client a packet"),
+        point("received", middle([w.received / w.seconds for w in windows]), "packets/s"),
+        *latencies(what, windows, 0, setup.name, float(setup.receivers), AXIS),
+        *health(what, windows),
+    ]
+    if floors:
+        bare = middle(floors)
+        figures.append(point("C prototype", bare, "µs of CPU a packet", f"C prototype: {setup.name}"))
+        figures.append(point("ratio to the C prototype", cost / bare, "×"))
+    return figures
