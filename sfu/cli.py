@@ -106,6 +106,9 @@ def serve(
             "--shed-load/--no-shed-load", metavar="", help="Lower pictures under overload. [dim](default: yes)[/]"
         ),
     ] = None,
+    egress_log: Annotated[
+        str | None, _setting("N", "Events of each outgoing stream kept for the admin API, to explain freezes.", "0")
+    ] = None,
     grace_seconds: Annotated[str | None, _setting("SECONDS", "How long a stop may take.", "5")] = None,
     log_level: Annotated[str | None, _setting("LEVEL", "debug, info, warning or error.", "info")] = None,
     log_format: Annotated[str | None, _setting("FORM", "console, or json: an object a line.", "console")] = None,
@@ -133,6 +136,7 @@ def serve(
         "announce_ip": tuple(announce_ip) if announce_ip else None,
         "workers": workers,
         "shed_load": shed_load,
+        "egress_log": egress_log,
         "grace_seconds": grace_seconds,
         "log_level": log_level,
         "log_format": log_format,

@@ -44,6 +44,8 @@ ORIGINS_ALLOWED: Final = (
 TLS_ALLOWED: Final = "self (for a certificate of one's own: tls_cert and tls_key)"
 FILE_ALLOWED: Final = "a PEM file"
 WORKERS_ALLOWED: Final = f"a whole number from 1 to {MAX_WORKERS}, or auto (one for each core)"
+MAX_EGRESS_LOG: Final = 4096
+EGRESS_LOG_ALLOWED: Final = f"a whole number from 0 (none) to {MAX_EGRESS_LOG}"
 GRACE_ALLOWED: Final = f"seconds from 0 to {MAX_GRACE_SECONDS:.0f}"
 HOST_ALLOWED: Final = "an IPv4 or IPv6 address of this machine, such as 127.0.0.1 or ::"
 
@@ -99,6 +101,9 @@ class Settings(BaseModel):
     shed_load: bool = Field(default=True, json_schema_extra=_allowed("true or false"))
     """Under overload send smaller pictures, then fewer frames, then fewer pictures, and at last refuse newcomers. Sound
     is never touched."""
+    egress_log: int = Field(default=0, ge=0, le=MAX_EGRESS_LOG, json_schema_extra=_allowed(EGRESS_LOG_ALLOWED))
+    """For whoever looks for the cause of a freeze: the last so many events (binds, switches, keyframes, gaps, pauses,
+    drops by reason, retransmissions) of each stream to each receiver, told by the admin API. 48 bytes each."""
     keys: dict[str, SecretStr] = Field(
         default_factory=dict,
         json_schema_extra=_allowed(

@@ -116,6 +116,7 @@ class Server:
             lowest = self.workers[-1].port + 1 if self.workers and udp_port else 0
             worker = listening.open_worker(index, settings, max(udp_port, lowest))
             self.workers.append(worker)
+            worker.commands.egress_log = settings.egress_log
             worker.start()
             port = EnginePort(worker, loop)
             port.start()

@@ -13,6 +13,8 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
+from sfu.engine.drops import DropReason
+from sfu.engine.egress_events import EgressRecord
 from sfu.rooms.conductor import Conductor
 from sfu.rooms.directory import Directory
 from sfu.rooms.errors import RoomError
@@ -71,6 +73,25 @@ class Participants(Struct):
     participants: list[ParticipantState]
 
 
+class EgressEntry(Struct, omit_defaults=True):
+    """One event of an outgoing stream; times on the engine's monotonic clock, `sequence` extended beyond 16 bits."""
+
+    now_us: int
+    event: str
+    sequence: int
+    timestamp: int
+    csrc: int
+    count: int = 1
+    until_us: int = 0
+    spatial: int = -1
+    temporal: int = -1
+    reason: str = ""
+
+
+class EgressLogs(Struct):
+    slots: Annotated[dict[str, list[EgressEntry]], msgspec.Meta(description="by mid, oldest first")]
+
+
 class Admin:
     def __init__(self, directory: Directory, authenticator: Authenticator, rulings: Rulings) -> None:
         self._directory = directory
@@ -83,6 +104,7 @@ class Admin:
         router.add_get(PREFIX + "/rooms", self._list_rooms)
         router.add_get(room + "/participants", self._list_participants)
         router.add_get(participant, self._participant)
+        router.add_get(participant + "/egress", self._egress)
         router.add_delete(participant, self._remove)
         router.add_post(participant + "/permissions", self._change_permissions)
         router.add_post(room + "/publications/{publication}/mute", self._mute)
@@ -98,6 +120,11 @@ class Admin:
 
     async def _participant(self, request: web.Request) -> web.Response:
         return _json(_state(_member(self._room(request), request)))
+
+    async def _egress(self, request: web.Request) -> web.Response:
+        """Why a receiver's picture stood still: what its streams did lately."""
+        logs = _member(self._room(request), request).media.egress_logs()
+        return _json(EgressLogs({mid: [_egress_entry(record) for record in log] for mid, log in logs.items()}))
 
     async def _remove(self, request: web.Request) -> web.Response:
         conductor = self._room(request)
@@ -156,6 +183,21 @@ def _state(member: Member) -> ParticipantState:
         connected=member.media.connected,
         permissions=translate.permissions_info(one.permissions),
         publications=[translate.publication_info(publication) for publication in one.publications.values()],
+    )
+
+
+def _egress_entry(record: EgressRecord) -> EgressEntry:
+    return EgressEntry(
+        now_us=record.now_us,
+        event=record.event.name.lower(),
+        sequence=record.sequence,
+        timestamp=record.timestamp,
+        csrc=record.csrc,
+        count=record.count,
+        until_us=record.until_us if record.until_us != record.now_us else 0,
+        spatial=record.spatial,
+        temporal=record.temporal,
+        reason="" if record.reason is None else DropReason(record.reason).name.lower(),
     )
 
 

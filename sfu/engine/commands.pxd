@@ -25,6 +25,7 @@ cdef class Commands:
     cdef uint32_t _count
     cdef uint32_t _capacity
     cdef bytes _ufrag_prefix
+    cdef public int egress_log # entries of the log of each forwarder that is added from now on; 0 = none
     cdef HandlePool _transports
     cdef HandlePool _tracks
     cdef HandlePool _forwarders

@@ -11,6 +11,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
 from sfu.engine.bwe.estimator cimport estimator_request_probe, estimator_set_wanted
 from sfu.engine.demux cimport UFRAG_SIZE
+from sfu.engine.egress_log cimport EGRESS_TARGET, egress_log_event, egress_log_open
 from sfu.engine.objects cimport (
     free_forwarder, free_track, free_transport, link_forwarder, link_keys, link_layer, link_track, link_transport,
     remove_forwarder, remove_track, remove_transport,
@@ -300,6 +301,10 @@ cdef class Commands:
             raise MemoryError
         try:
             fill_forwarder(f, kind == "video", mid, ssrc, rtx_ssrc, extensions)
+            if self.egress_log > 0:
+                f.log = egress_log_open(<uint32_t>self.egress_log)
+                if f.log == NULL:
+                    raise MemoryError
         except BaseException:
             free_forwarder(f)
             raise
@@ -499,6 +504,8 @@ cdef void apply_forwarder(RouterState *s, Command *c, int64_t now_us) noexcept n
     else:
         f.selection.target_spatial = <signed char>c.first
         f.selection.target_temporal = <signed char>c.second
+        if f.log != NULL:
+            egress_log_event(f.log, EGRESS_TARGET, f.binding.csrc, c.first, c.second, now_us)
         want_target(s, f, now_us)
 
 

@@ -5,6 +5,7 @@ from sfu.engine cimport drops
 from sfu.engine.clock_map cimport ntp_to_us, publisher_clock_report, timestamp_map_report, us_to_ntp
 from sfu.engine.bwe.estimator cimport estimator_remb, estimator_report
 from sfu.engine.congestion cimport congestion_feedback
+from sfu.engine.egress_log cimport EGRESS_KEYFRAME_REQUEST, egress_log_event
 from sfu.engine.forwarder cimport flowing_source, forwarder_nack
 from sfu.engine.source cimport source_want_keyframe
 from sfu.engine.srtp cimport SRTP_BAD_AUTH, SRTP_OK, SRTP_REPLAYED, srtcp_unprotect
@@ -170,6 +171,8 @@ cdef void keyframe_request(RouterState *s, Forwarder *f, int64_t now_us) noexcep
     if f == NULL:
         return
     f.keyframe_requests += 1
+    if f.log != NULL:
+        egress_log_event(f.log, EGRESS_KEYFRAME_REQUEST, f.binding.csrc, -1, -1, now_us)
     source = flowing_source(f)
     if source != NULL and f.video:
         source_want_keyframe(s, source, now_us)

@@ -13,8 +13,9 @@ from sfu.engine.congestion cimport (
     SEND_AT_ONCE, SEND_PACED_FILLER, SEND_PACED_MEDIA, SendClass, congestion_may_resend, congestion_send,
 )
 from sfu.engine.egress cimport egress_buffer, transport_ready
+from sfu.engine.egress_log cimport egress_log_answered, egress_log_dropped, egress_log_sent
 from sfu.engine.history cimport (
-    DEPENDENCY_UNKNOWN, FRAME_END, FRAME_START, PACKET_LATE, PACKET_OVERTAKEN, PACKET_PADDING, SWITCH_REACH, Packet,
+    DEPENDENCY_UNKNOWN, FRAME_END, FRAME_KEY, FRAME_START, PACKET_LATE, PACKET_OVERTAKEN, PACKET_PADDING, SWITCH_REACH, Packet,
     frame_newer, history_get,
 )
 from sfu.engine.packet_writer cimport write_filler, write_packet
@@ -99,6 +100,8 @@ cdef void forward_packet(RouterState *s, Forwarder *f, Source *source, const Pac
         reason = forward_audio(s, f, binding, source, packet, now_us)
     if reason >= 0:
         s.drops[reason] += 1
+        if f.log != NULL:
+            egress_log_dropped(f.log, reason, binding.csrc, source.layer, packet.temporal, now_us)
 
 
 cdef void close_foreign(RouterState *s, Forwarder *f, Source *source, const Packet *packet, int64_t now_us) noexcept nogil:
@@ -466,8 +469,13 @@ cdef int send_packet(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     # From here on the number is used, and what the pacer drops can only be sent again by retransmission.
     waiting = packets_waiting(f.transport)
     note_sent(f, packet, &entry, now_us)
+    if f.log != NULL:
+        egress_log_sent(f.log, out, entry.timestamp, entry.csrc, source.generation, f.selection.current_spatial,
+                        packet.temporal, f.video and packet.flags & FRAME_KEY, now_us)
     if congestion_send(s, f.transport, buffer, size, SEND_PACED_MEDIA if f.video else SEND_AT_ONCE):
         s.media_forwarded += 1
+    elif f.log != NULL:
+        egress_log_dropped(f.log, drops.DROP_PACER_FULL, binding.csrc, source.layer, packet.temporal, now_us)
     if packets_waiting(f.transport) > waiting:
         entry.resent_us = -s.now_us
     if f.sent != NULL:
@@ -556,6 +564,12 @@ cdef void fill_hole(RouterState *s, Forwarder *f, int64_t out, int64_t now_us) n
         entry.resent_us = -s.now_us
 
 
+cdef inline void leave_unanswered(Forwarder *f, int64_t out, int64_t now_us) noexcept nogil:
+    f.nack_unanswered += 1
+    if f.log != NULL:
+        egress_log_answered(f.log, False, out, now_us)
+
+
 cdef void forwarder_nack(RouterState *s, Forwarder *f, uint16_t sequence, int64_t now_us) noexcept nogil:
     """Answer one requested number: as it was sent, by RTX; or for the first time, if it was missing on the way in."""
     cdef int64_t out = f.rewriter.highest_out + <int16_t>(sequence - <uint16_t>(f.rewriter.highest_out & 0xFFFF))
@@ -565,7 +579,7 @@ cdef void forwarder_nack(RouterState *s, Forwarder *f, uint16_t sequence, int64_
     cdef int64_t source_sequence
     cdef int64_t spacing_us = f.transport.rtt_us if f.transport.rtt_us > MIN_RESEND_US else MIN_RESEND_US
     if f.sent == NULL or not transport_ready(f.transport) or out < 0:
-        f.nack_unanswered += 1
+        leave_unanswered(f, out, now_us)
         return
     entry = &f.sent[out & (SENT_LOG - 1)]
     if entry.sequence != out:
@@ -575,14 +589,14 @@ cdef void forwarder_nack(RouterState *s, Forwarder *f, uint16_t sequence, int64_
         if packet != NULL:
             forward_packet(s, f, source, packet, now_us)
         else:
-            f.nack_unanswered += 1
+            leave_unanswered(f, out, now_us)
         return
     if entry.resent_us > 0 and now_us - entry.resent_us < spacing_us:
         return
     if entry.resent_us < 0 and still_waiting(f.transport, -entry.resent_us):
         return
     if f.rtx_ssrc == 0 or entry.rtx_payload_type == NO_PAYLOAD_TYPE:
-        f.nack_unanswered += 1
+        leave_unanswered(f, out, now_us)
         return
     if entry.padding:
         resend(s, f, NULL, NULL, entry, now_us)
@@ -590,7 +604,7 @@ cdef void forwarder_nack(RouterState *s, Forwarder *f, uint16_t sequence, int64_
     source = logged_source(s, entry)
     packet = history_get(&source.history, entry.source_sequence) if source != NULL else NULL
     if packet == NULL:
-        f.nack_unanswered += 1
+        leave_unanswered(f, out, now_us)
         return
     resend(s, f, source, packet, entry, now_us)
 
@@ -625,10 +639,12 @@ cdef void resend(RouterState *s, Forwarder *f, Source *source, const Packet *pac
     size = write_filler(f, entry, buffer, True) if entry.padding else write_packet(f, source, packet, entry, buffer, True)
     # Beyond their share retransmissions only add to what the link cannot carry: the receiver asks again.
     if size == 0 or not congestion_may_resend(f.transport.congestion, size, now_us):
-        f.nack_unanswered += 1
+        leave_unanswered(f, entry.sequence, now_us)
         return
     f.rtx_sequence += 1
     entry.resent_us = now_us
+    if f.log != NULL:
+        egress_log_answered(f.log, True, entry.sequence, now_us)
     if protect_and_send(s, f, buffer, size, SEND_AT_ONCE):
         f.resent += 1
         s.resent += 1

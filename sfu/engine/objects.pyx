@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport free
 from sfu.engine.congestion cimport congestion_close, congestion_open
+from sfu.engine.egress_log cimport egress_log_close
 from sfu.engine.fanout cimport fanout_forget
 from sfu.engine.schedule cimport schedule_put, schedule_remove
 from sfu.engine.source cimport source_close
@@ -161,4 +162,5 @@ cdef void free_forwarder(Forwarder *f) noexcept nogil:
     if f == NULL:
         return
     free(f.sent)
+    egress_log_close(f.log)
     free(f)

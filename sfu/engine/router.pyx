@@ -10,13 +10,15 @@ from sfu.engine.address cimport Datagram, EgressPacket, Path
 from sfu.engine.commands cimport Commands
 from sfu.engine.demux cimport receive_datagram
 from sfu.engine.egress cimport egress_close, egress_has_room, egress_open
+from sfu.engine.egress_log cimport egress_records
 from sfu.engine.event_batch cimport EventBatch, address_text, collect_events, event_batch_close, events_of
 from sfu.engine.fanout cimport fanout_run, fanout_waiting
 from sfu.engine.objects cimport remove_transport
 from sfu.engine.schedule cimport schedule_close, schedule_next_us
 from sfu.engine.snapshot cimport Snapshot, snapshot_close, snapshot_open, snapshot_take
 from sfu.engine.tables cimport (
-    DTLS_RING, EGRESS_BUFFER, Outgoing, PendingDtls, RouterState, Transport, address_map_open,
+    DTLS_RING, EGRESS_BUFFER, Forwarder, Outgoing, PendingDtls, RouterState, Transport, address_map_open,
+    forwarder_of,
 )
 from sfu.engine.timers cimport run_timers
 
@@ -194,6 +196,13 @@ cdef class Router:
             return events_of(&batch)
         finally:
             event_batch_close(&batch)
+
+    def egress_log(self, forwarder: int) -> list:
+        """The events of an outbound stream, oldest first; empty without a log."""
+        cdef Forwarder *f = forwarder_of(self.state, forwarder)
+        if f == NULL or f.log == NULL:
+            return []
+        return egress_records(f.log.entries, f.log.capacity, f.log.written)
 
     def statistics(self):
         """A snapshot of all counters."""

@@ -10,6 +10,7 @@ from sfu.engine.bwe.estimator cimport Estimator
 from sfu.engine.bwe.probes cimport ProbePlan
 from sfu.engine.clock_map cimport PublisherClock, TimestampMap
 from sfu.engine.dependencies cimport Dependencies
+from sfu.engine.egress_log cimport EgressLog
 from sfu.engine.history cimport History, Packet
 from sfu.engine.nack cimport NackGenerator
 from sfu.engine.reception cimport RateMeter, Reception
@@ -267,6 +268,7 @@ cdef struct Forwarder:
     uint8_t extension_ids[16] # by ExtensionKind; 0 = not negotiated
     uint32_t clock_rate       # of what flows
     SentPacket *sent          # NULL for audio
+    EgressLog *log            # NULL unless it is wanted
     uint32_t held_generation  # source whose first frame waits until the old one's frame is whole; 0 = none
     int64_t held_sequence     # its first packet
     int64_t held_us

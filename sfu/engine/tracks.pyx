@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport realloc
 from libc.string cimport memset
 from sfu.engine.codecs cimport CODEC_RED
+from sfu.engine.egress_log cimport EGRESS_BOUND, EGRESS_UNBOUND, egress_log_event
 from sfu.engine.tables cimport EVENT_LAYER, Binding, Forwarder, PayloadMapping, RouterState, Track, note_forwarder
 
 cdef enum:
@@ -112,6 +113,8 @@ cdef int forwarder_bind(RouterState *s, Forwarder *f, const Binding *binding, in
     f.binding = binding[0]
     mark_red(&f.binding)
     f.awaiting_start = True
+    if f.log != NULL:
+        egress_log_event(f.log, EGRESS_BOUND, binding.csrc, -1, -1, now_us)
     return 0
 
 
@@ -121,4 +124,6 @@ cdef void forwarder_unbind(RouterState *s, Forwarder *f) noexcept nogil:
         track_detach(f.binding.track, f)
         f.binding.track = NULL
     f.awaiting_start = False
+    if f.log != NULL:
+        egress_log_event(f.log, EGRESS_UNBOUND, f.binding.csrc, -1, -1, s.now_us)
     forwarder_stop(s, f)

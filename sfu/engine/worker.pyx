@@ -6,12 +6,14 @@ import weakref
 
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
 from posix.signal cimport sigset_t
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 from posix.unistd cimport close
 from sfu.engine.atomic cimport pysfu_load, pysfu_store
 from sfu.engine.commands cimport Commands
+from sfu.engine.egress_log cimport EgressLog, EgressEntry, egress_records
 from sfu.engine.event_batch cimport collect_events, event_batch_close, events_of
 from sfu.engine.handover cimport (
     handover_control_lock, handover_control_unlock, handover_destroy, handover_init, handover_worker_lock,
@@ -20,7 +22,7 @@ from sfu.engine.handover cimport (
 from sfu.engine.router cimport router_busy, router_close, router_open, router_receive, router_run, router_tick
 from sfu.engine.schedule cimport schedule_next_us
 from sfu.engine.snapshot cimport snapshot_close, snapshot_take
-from sfu.engine.tables cimport EGRESS_FANOUT
+from sfu.engine.tables cimport EGRESS_FANOUT, Forwarder, forwarder_of
 from sfu.engine.udp cimport udp_close, udp_open, udp_receive, udp_send, udp_shut
 
 from sfu.engine.snapshot import statistics_of
@@ -324,6 +326,36 @@ cdef class Worker:
             collect_events(w.router, &self._batch)
             handover_control_unlock(&w.lock)
         return events_of(&self._batch)
+
+    def egress_log(self, forwarder: int, capacity: int) -> list:
+        """The events of an outbound stream, oldest first (sfu.engine.egress_events); empty without a log.
+
+        `capacity`: what the log was opened with (`commands.egress_log`), or more.
+        """
+        cdef WorkerState *w = &self.state
+        cdef uint32_t handle = forwarder
+        cdef uint32_t room = capacity
+        cdef EgressEntry *entries = <EgressEntry *>malloc(room * sizeof(EgressEntry) + 1)
+        cdef EgressLog *log = NULL
+        cdef Forwarder *f
+        cdef uint32_t held = 0
+        cdef uint64_t written = 0
+        if entries == NULL:
+            raise MemoryError
+        try:
+            with nogil:
+                handover_control_lock(&w.lock)
+                f = forwarder_of(w.router, handle)
+                if f != NULL:
+                    log = f.log
+                if log != NULL and log.capacity <= room:
+                    held = log.capacity
+                    written = log.written
+                    memcpy(entries, log.entries, held * sizeof(EgressEntry))
+                handover_control_unlock(&w.lock)
+            return egress_records(entries, held, written)
+        finally:
+            free(entries)
 
     def statistics(self):
         """The last snapshot (sfu.engine.statistics.Statistics), at most about a second old. Takes no lock."""

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from sfu.engine.codecs import Codec as EngineCodec
 from sfu.engine.commands import Payload
+from sfu.engine.egress_events import EgressRecord
 from sfu.engine.events import ForwarderLayer, ForwarderStarted, TrackLayers
 from sfu.engine.statistics import Statistics
 from sfu.rooms.layers import Target, layers_of
@@ -224,6 +225,10 @@ class ParticipantMedia:
         """Find out whether its link carries so much."""
         if self._connection is not None and self.alive:
             self.port.commands.request_probe(self._connection.transport.handle, target_bps)
+
+    def egress_logs(self) -> dict[Mid, list[EgressRecord]]:
+        """What each slot's stream did lately."""
+        return {mid: self.port.egress_log(state.forwarder) for mid, state in self.slots.items()}
 
     def remove_track(self, mid: Mid) -> None:
         """Unpublished without a new offer: the section stays, nothing of it is routed any more."""

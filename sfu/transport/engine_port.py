@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sfu.engine.commands import Commands
+from sfu.engine.egress_events import EgressRecord
 from sfu.engine.events import (
     DtlsDatagram,
     Event,
@@ -76,6 +77,10 @@ class EnginePort:
         if self._flush_handle is None:
             self._flush_handle = self.loop.call_soon(self._flush)
         return self.worker.commands
+
+    def egress_log(self, forwarder: int) -> list[EgressRecord]:
+        """The last events of an outbound stream, oldest first; empty unless logs are kept (setting `egress_log`)."""
+        return self.worker.egress_log(forwarder, self.worker.commands.egress_log)
 
     def watch_transport(self, transport: int, handler: Handler[TransportEvent]) -> None:
         self._transports[transport] = handler

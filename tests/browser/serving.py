@@ -13,6 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = re.compile(r"pysfu is ready: (https?://\S+)")
+# Events of each outgoing stream: by them a freeze is explained.
+EGRESS_LOG = "1024"
 READY_WITHIN_S = 30
 STOP_WITHIN_S = 15
 
@@ -43,7 +45,7 @@ class Server:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "sfu", "serve", "--dev", *ports, *flags),
+                *(sys.executable, "-m", "sfu", "serve", "--dev", "--egress-log", EGRESS_LOG, *ports, *flags),
                 cwd=ROOT,
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,

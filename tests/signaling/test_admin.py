@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from sfu.server import Server
+from tests.signaling.conftest import running
 from tests.signaling.signed import OTHER_SECRET, admin_token, join_token, token
 from tests.signaling.test_permissions import enter, forbidden, offer
 from tests.signaling.websocket import Clients, Json
@@ -223,3 +224,28 @@ async def test_names_with_anything_in_them(api: Api, guests: Clients) -> None:
     assert (await api("GET", path, signed=signed))["id"] == client.id
     await api("DELETE", path, signed=signed, expect=204)
     assert await client.closed() == 1000
+
+
+async def test_an_egress_log_tells_of_binds_where_it_is_kept(
+    api: Api, guests: Clients, http: aiohttp.ClientSession, guarded_server: Server
+) -> None:
+    await enter(guests, "ada", "cam")
+    await enter(guests, "ben")
+    assert (await api("GET", "/tea/participants/ben/egress"))["slots"] == {"v0": [], "a0": []}
+    await api("GET", "/tea/participants/ben/egress", signed=join_token("ada"), expect=403)
+    await api("GET", "/tea/participants/nobody/egress", expect=404)
+
+    settings = guarded_server.settings.model_copy(update={"egress_log": 8})
+    async for keeping in running(settings):
+        others = Clients(http, keeping.url)
+        try:
+            _, answer = await enter(others, "ada", "cam")
+            ben, _ = await enter(others, "ben")
+            await ben.hears("slot")
+            slots = (await Api(http, keeping)("GET", "/tea/participants/ben/egress"))["slots"]
+        finally:
+            await others.close()
+    bound, *_ = slots["v0"]
+    assert bound["event"] == "bound"
+    assert bound["csrc"] == answer["publications"][0]["number"]
+    assert slots["a0"] == []

@@ -62,7 +62,7 @@ def test_every_admin_route() -> None:
     app = web.Application()
     Admin(*[None] * 3).add_routes(app.router)  # type: ignore[arg-type]
     routes = [route for route in app.router.routes() if route.method != "HEAD"]
-    assert len(routes) == 6
+    assert len(routes) == 7
     for route in routes:
         assert route.resource is not None
         assert f"`{route.method} {route.resource.canonical}`" in PAGE
