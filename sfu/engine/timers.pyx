@@ -140,9 +140,12 @@ cdef int64_t check_forwarders(RouterState *s, Transport *t, int64_t now_us, int6
     cdef Forwarder *f = t.forwarders
     while f != NULL:
         rate_roll(&f.rate, now_us)
-        if f.previous.track != NULL and f.previous_until_us <= now_us:
-            forwarder_release_previous(s, f)
-            forwarder_stop(s, f)
+        if f.previous.track != NULL:
+            if f.previous_until_us <= now_us:
+                forwarder_release_previous(s, f)
+                forwarder_stop(s, f)
+            elif f.previous_until_us < next_us:
+                next_us = f.previous_until_us
         if f.rewriter.bound and f.rewriter.started:
             if f.report_due_us <= now_us:
                 send_sender_report(s, t, f, now_us)

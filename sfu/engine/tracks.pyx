@@ -5,7 +5,7 @@ from libc.stdlib cimport realloc
 from libc.string cimport memset
 from sfu.engine.codecs cimport CODEC_RED
 from sfu.engine.egress_log cimport EGRESS_BOUND, EGRESS_UNBOUND, egress_log_event
-from sfu.engine.tables cimport EVENT_LAYER, Binding, Forwarder, PayloadMapping, RouterState, Track, note_forwarder
+from sfu.engine.tables cimport EVENT_LAYER, Binding, Forwarder, PayloadMapping, RouterState, Track, note_forwarder, wake_transport
 
 cdef enum:
     # The track that flowed goes on until the new one can start, but not longer than this.
@@ -105,6 +105,7 @@ cdef int forwarder_bind(RouterState *s, Forwarder *f, const Binding *binding, in
         if old != NULL and f.previous.track == NULL and f.rewriter.bound:
             f.previous = f.binding
             f.previous_until_us = now_us + (MAKE_BEFORE_BREAK_US if f.video else AUDIO_MAKE_BEFORE_BREAK_US)
+            wake_transport(s, f.transport, f.previous_until_us)
         else:
             if old != NULL:
                 track_detach(old, f)
