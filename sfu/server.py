@@ -36,6 +36,8 @@ from signaling.ws.session import Services
 
 logger = logging.getLogger(__name__)
 
+# Below this a keyframe to a few dozen receivers does not fit.
+SMALL_BUFFER: Final = 1 << 20
 # The part of the grace time that clients have to answer their close frames; the rest is for the workers.
 CLIENTS_SHARE: Final = 0.6
 
@@ -164,7 +166,13 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, on_signal)
     await server.start()
     ports = ", ".join(str(worker.port) for worker in server.workers)
-    logger.info("media on UDP port %s", ports)
+    received, sent = (min(sizes) for sizes in zip(*(worker.socket_buffers for worker in server.workers), strict=True))
+    logger.info("media on UDP port %s", ports, extra={"fields": {"receive_buffer": received, "send_buffer": sent}})
+    if min(received, sent) < SMALL_BUFFER:
+        logger.warning(
+            "the kernel grants small socket buffers (%d and %d bytes): bursts will be lost under load; raise "
+            "net.core.rmem_max and net.core.wmem_max to 4194304", received, sent,
+        )  # fmt: skip
     _announce(server)
     await stop.wait()
     logger.info("stopping")

@@ -264,6 +264,11 @@ cdef class Worker:
         return self.state.udp.port
 
     @property
+    def socket_buffers(self) -> tuple[int, int]:
+        """Bytes that the kernel granted to receive and to send. It counts its own overhead with them: half is payload."""
+        return self.state.udp.receive_buffer, self.state.udp.send_buffer
+
+    @property
     def ipv4_only(self) -> bool:
         """Whether the machine has no IPv6."""
         return bool(self.state.udp.ipv4_only)

@@ -49,7 +49,7 @@ class Project:
         }
 
     def up(self) -> None:
-        self.compose("up", "--build", "--detach", "--wait")
+        self.compose("up", "--build", "--detach", "--wait", SERVICE)
 
     def down(self) -> None:
         # The image stays: without it the next run would build everything anew.

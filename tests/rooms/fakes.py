@@ -17,8 +17,8 @@ from sfu.engine.statistics import Statistics
 from sfu.rooms.allocator import FIRST_ESTIMATE_US
 from sfu.rooms.conductor import Conductor, OfferedTrack
 from sfu.rooms.events import ParticipantEvent
-from sfu.rooms.media import MediaPlane
 from sfu.rooms.journal import Journal
+from sfu.rooms.media import MediaPlane
 from sfu.rooms.member import Member
 from sfu.rooms.model import Layer, Permissions, Source
 from sfu.transport.dtls import TransportState
