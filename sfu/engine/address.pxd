@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Addresses and datagrams as they pass between the socket shell and the router."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp
 
 
@@ -20,13 +20,16 @@ cdef struct Path:
 cdef struct Datagram:           # received; `data` belongs to the socket until its next udp_receive
     uint8_t *data
     uint32_t size
+    uint32_t waited_us          # in the kernel, until udp_receive took it
     Path path
 
 
 cdef struct EgressPacket:
     uint8_t *data
     uint16_t size
+    uint8_t latency             # LatencyClass: whether and where its time in the server is counted
     uint32_t transport
+    int64_t received_us         # when its packet reached the kernel
     Path path
 
 

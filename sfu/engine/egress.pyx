@@ -38,6 +38,8 @@ cdef void egress_commit(RouterState *s, Transport *t, const Path *path, uint32_t
     packet.size = <unsigned short>size
     packet.transport = t.handle if t != NULL else 0
     packet.path = path[0]
+    packet.latency = s.egress.latency
+    packet.received_us = s.egress.received_us
     s.egress.count += 1
     s.sent_packets += 1
     s.sent_bytes += size

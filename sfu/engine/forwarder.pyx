@@ -18,6 +18,7 @@ from sfu.engine.history cimport (
     DEPENDENCY_UNKNOWN, FRAME_END, FRAME_KEY, FRAME_START, PACKET_LATE, PACKET_OVERTAKEN, PACKET_PADDING, SWITCH_REACH, Packet,
     frame_newer, history_get,
 )
+from sfu.engine.latency cimport LATENCY_AUDIO, LATENCY_NONE, LATENCY_VIDEO
 from sfu.engine.packet_writer cimport write_filler, write_packet
 from sfu.engine.reception cimport rate_add
 from sfu.engine.rewriter cimport (
@@ -472,10 +473,13 @@ cdef int send_packet(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     if f.log != NULL:
         egress_log_sent(f.log, out, entry.timestamp, entry.csrc, source.generation, f.selection.current_spatial,
                         packet.temporal, f.video and packet.flags & FRAME_KEY, now_us)
+    s.egress.latency = LATENCY_VIDEO if f.video else LATENCY_AUDIO
+    s.egress.received_us = packet.arrival_us - packet.kernel_wait_us
     if congestion_send(s, f.transport, buffer, size, SEND_PACED_MEDIA if f.video else SEND_AT_ONCE):
         s.media_forwarded += 1
     elif f.log != NULL:
         egress_log_dropped(f.log, drops.DROP_PACER_FULL, binding.csrc, source.layer, packet.temporal, now_us)
+    s.egress.latency = LATENCY_NONE
     if packets_waiting(f.transport) > waiting:
         entry.resent_us = -s.now_us
     if f.sent != NULL:

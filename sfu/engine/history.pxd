@@ -29,6 +29,7 @@ cdef struct Packet:
     int64_t sequence          # extended, unique within one source generation
     uint64_t position         # absolute position in the arena
     int64_t arrival_us
+    uint32_t kernel_wait_us   # before that
     uint32_t timestamp
     uint16_t size             # whole packet, header and padding included
     uint16_t payload_offset

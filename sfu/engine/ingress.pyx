@@ -258,6 +258,7 @@ cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uin
         refuse(s, source, sequence, size, header, payload, recovered, now_us)
         return
     packet = history_add(&source.history, sequence, data, <uint16_t>size)
+    packet.kernel_wait_us = s.kernel_wait_us
     inspect_packet(source, packet, payload, data, header, x, now_us)
     if source.reception.highest > sequence:
         packet.flags |= PACKET_OVERTAKEN

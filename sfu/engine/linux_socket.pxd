@@ -20,7 +20,7 @@ cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned short sa_family_t
     enum:
         AF_INET, AF_INET6, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_CLOEXEC, SOL_SOCKET, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC
-        SO_RCVBUF, SO_SNDBUF, SO_RCVBUFFORCE, SO_SNDBUFFORCE, SO_RXQ_OVFL
+        SO_RCVBUF, SO_SNDBUF, SO_RCVBUFFORCE, SO_SNDBUFFORCE, SO_RXQ_OVFL, SO_TIMESTAMPNS, SCM_TIMESTAMPNS
     struct sockaddr:
         pass
     struct sockaddr_storage:

@@ -78,6 +78,7 @@ cdef void router_receive(RouterState *s, Datagram *batch, uint32_t count, int64_
     cdef uint32_t i
     s.now_us = now_us
     for i in range(count):
+        s.kernel_wait_us = batch[i].waited_us
         receive_datagram(s, &batch[i], now_us)
 
 
@@ -209,7 +210,7 @@ cdef class Router:
         cdef Snapshot snapshot
         snapshot_open(&snapshot)
         try:
-            snapshot_take(&snapshot, self.state, 0)
+            snapshot_take(&snapshot, self.state)
             return statistics_of(<size_t>&snapshot)
         finally:
             snapshot_close(&snapshot)

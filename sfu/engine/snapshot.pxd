@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snapshot of all counters: taken by the worker between two slices, read by Python without the lock."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from sfu.engine.reception cimport RateMeter
+from sfu.engine.latency cimport Latency
 from sfu.engine.tables cimport RouterState
 from sfu.engine.udp cimport UdpCounters
 
@@ -75,9 +75,13 @@ cdef struct Totals:
     uint64_t drops[32]
     UdpCounters socket
     bint has_socket
+    Latency latency[3]          # by LatencyClass
 
 cdef struct Snapshot:
     Totals totals
+    uint32_t next_transport     # of the table, while the snapshot is being taken
+    uint32_t next_track
+    uint32_t next_forwarder
     TransportRow *transports
     uint32_t transport_count
     uint32_t transport_capacity
@@ -90,4 +94,8 @@ cdef struct Snapshot:
 
 cdef void snapshot_open(Snapshot *snapshot) noexcept nogil
 cdef void snapshot_close(Snapshot *snapshot) noexcept nogil
-cdef int snapshot_take(Snapshot *snapshot, const RouterState *s, uint64_t busy_us) noexcept nogil
+# Copied piece by piece, so that a large table holds nobody up: begin, then step until it is done. The caller is the
+# router's thread, or alone. The totals are those of the moment at which it is done.
+cdef void snapshot_begin(Snapshot *snapshot) noexcept nogil
+cdef int snapshot_step(Snapshot *snapshot, const RouterState *s, uint32_t places) noexcept nogil   # 1 = done, -1 = no memory
+cdef int snapshot_take(Snapshot *snapshot, const RouterState *s) noexcept nogil                    # at once: 0, or -1

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Statistics of one worker, as of the moment of its last snapshot. Counters count from the object's beginning."""
 
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,56 @@ class ForwarderStatistics:
     """Of the last receiver report, 0 to 1."""
 
 
+LATENCY_STEP_BITS: Final = 5
+LATENCY_BUCKETS: Final = 640
+
+
+def latency_bucket_end_us(bucket: int) -> int:
+    """The duration, in µs, that is just too long for this bucket (0 to LATENCY_BUCKETS - 1)."""
+    octave, step = divmod(bucket, 1 << LATENCY_STEP_BITS)
+    if octave == 0:
+        return step + 1
+    return ((1 << LATENCY_STEP_BITS) + step + 1) << (octave - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyStatistics:
+    """A histogram of durations, exact below 32 µs, else to 3.1 %; see sfu/engine/latency.pxd."""
+
+    counts: tuple[int, ...] = (0,) * LATENCY_BUCKETS
+    sum_us: int = 0
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+    def since(self, earlier: LatencyStatistics) -> LatencyStatistics:
+        """What was counted after `earlier`."""
+        counts = tuple(now - then for now, then in zip(self.counts, earlier.counts, strict=True))
+        return LatencyStatistics(counts, self.sum_us - earlier.sum_us)
+
+    def percentile_us(self, percent: float) -> float:
+        """By nearest rank, the middle of its bucket; nan where nothing was counted."""
+        count = self.count
+        rank, seen = max(1, math.ceil(percent / 100 * count)), 0
+        for bucket, here in enumerate(self.counts):
+            seen += here
+            if count and seen >= rank:
+                begin_us = latency_bucket_end_us(bucket - 1) if bucket else 0
+                return (begin_us + latency_bucket_end_us(bucket) - 1) / 2
+        return math.nan
+
+    def shorter_than(self, bounds_us: Sequence[int]) -> list[int]:
+        """How many were shorter than each of the ascending bounds; a bucket that reaches beyond one is left out."""
+        found, bucket, seen = [], 0, 0
+        for bound_us in bounds_us:
+            while bucket < LATENCY_BUCKETS and latency_bucket_end_us(bucket) <= bound_us:
+                seen += self.counts[bucket]
+                bucket += 1
+            found.append(seen)
+        return found
+
+
 @dataclass(frozen=True, slots=True)
 class Statistics:
     packets_received: int = 0
@@ -93,6 +148,10 @@ class Statistics:
     drops: dict[str, int] = field(default_factory=dict)
     socket: dict[str, int] = field(default_factory=dict)
     """The UDP socket's own counters (sfu.engine.udp); empty without a socket."""
-    transports: dict[int, TransportStatistics] = field(default_factory=dict)
-    tracks: dict[int, TrackStatistics] = field(default_factory=dict)
-    forwarders: dict[int, ForwarderStatistics] = field(default_factory=dict)
+    latency_audio: LatencyStatistics = LatencyStatistics()
+    """From the kernel's receive timestamp to the return of the send call. Not: what waited for its receiver's link."""
+    latency_video: LatencyStatistics = LatencyStatistics()
+    transports: Mapping[int, TransportStatistics] = field(default_factory=dict)
+    """By handle, as the next two. An object is made when it is looked up: taking statistics costs a copy of memory."""
+    tracks: Mapping[int, TrackStatistics] = field(default_factory=dict)
+    forwarders: Mapping[int, ForwarderStatistics] = field(default_factory=dict)

@@ -327,6 +327,8 @@ cdef struct Egress:
     uint8_t *buffers          # EGRESS_CAPACITY × EGRESS_BUFFER
     uint32_t count
     uint32_t done             # of these, already taken by the socket
+    uint8_t latency           # LatencyClass of what is committed now
+    int64_t received_us
 
 cdef struct RouterState:
     Table transports
@@ -339,6 +341,7 @@ cdef struct RouterState:
     uint64_t random_state
     int64_t wall_offset_us    # unix time = now_us + this
     int64_t now_us            # of the cycle that runs
+    uint32_t kernel_wait_us   # of the datagram that is being received
     Track *queue_head         # tracks with fan-out to do: audio first
     Track *queue_tail
     Track *video_head

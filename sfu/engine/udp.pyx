@@ -16,9 +16,11 @@ from libc.errno cimport (
 )
 from libc.stddef cimport size_t
 from libc.stdlib cimport calloc, free
+from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memcpy, memset
+from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
-from sfu.engine.address cimport Address, Path, path_equal
+from sfu.engine.address cimport Address, Datagram, Path, path_equal
 from sfu.engine.linux_socket cimport *
 
 
@@ -28,7 +30,8 @@ cdef enum:
     SEND_PACKETS = 512                      # of one sendmmsg, counting each segment
     GSO_MAX_SEGMENTS = 32                   # kernels before 5.x refuse more than 64; the gain is had at 16
     GSO_MAX_SIZE = 65_507                   # bytes: the longest UDP payload over IPv4
-    CONTROL_SIZE = 128                      # bytes; two control messages with room to spare
+    LONGEST_WAIT_US = 10_000_000
+    CONTROL_SIZE = 128                      # bytes; packet info, drops and timestamp: 96
 
 cdef uint8_t[12] V4_MAPPED = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
 cdef uint8_t[16] UNSPECIFIED = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
@@ -75,13 +78,17 @@ cdef void read_name(const sockaddr_storage *name, Address *out) noexcept nogil:
         out.scope_id = v6.sin6_scope_id
 
 
-cdef void read_controls(UdpSocket *udp, msghdr *message, Path *path) noexcept nogil:
+cdef void read_controls(UdpSocket *udp, msghdr *message, Datagram *datagram, const timespec *now) noexcept nogil:
+    cdef Path *path = &datagram.path
+    cdef timespec stamp
+    cdef int64_t waited_us
     cdef cmsghdr *at = CMSG_FIRSTHDR(message)
     cdef const in_pktinfo *v4
     cdef const in6_pktinfo *v6
     cdef uint32_t dropped
     memset(path.local_ip, 0, 16)
     path.interface_index = 0
+    datagram.waited_us = 0
     while at != NULL:
         if at.cmsg_level == IPPROTO_IPV6 and at.cmsg_type == IPV6_PKTINFO:
             v6 = <const in6_pktinfo *>CMSG_DATA(at)
@@ -97,6 +104,12 @@ cdef void read_controls(UdpSocket *udp, msghdr *message, Path *path) noexcept no
             # The kernel's count is 32 bits wide and wraps.
             udp.counters.kernel_dropped += <uint32_t>(dropped - udp.scratch.in_dropped)
             udp.scratch.in_dropped = dropped
+        elif at.cmsg_level == SOL_SOCKET and at.cmsg_type == SCM_TIMESTAMPNS:
+            memcpy(&stamp, CMSG_DATA(at), sizeof(stamp))
+            waited_us = (now.tv_sec - stamp.tv_sec) * 1_000_000 + (now.tv_nsec - stamp.tv_nsec) // 1000
+            # The clock may have been set meanwhile.
+            if 0 < waited_us < LONGEST_WAIT_US:
+                datagram.waited_us = <uint32_t>waited_us
         at = CMSG_NXTHDR(message, at)
 
 
@@ -126,12 +139,16 @@ cdef int udp_receive(UdpSocket *udp, Datagram *batch, uint32_t capacity) noexcep
     cdef uint32_t n = min(capacity, <uint32_t>UDP_BATCH)
     cdef mmsghdr *message
     cdef Datagram *datagram
+    cdef timespec now
     cdef int i, kept = 0
-    for i in range(receive_once(udp, n)):
+    cdef int received = receive_once(udp, n)
+    if received:
+        clock_gettime(CLOCK_REALTIME, &now)     # the kernel's timestamps are in it
+    for i in range(received):
         message = &scratch.in_messages[i]
         datagram = &batch[kept]
         read_name(&scratch.in_names[i], &datagram.path.remote)
-        read_controls(udp, &message.msg_hdr, &datagram.path)
+        read_controls(udp, &message.msg_hdr, datagram, &now)
         if message.msg_hdr.msg_flags & MSG_TRUNC:
             udp.counters.truncated += 1
             continue
@@ -452,6 +469,7 @@ cdef int _try_bind(int fd, bint ipv4_only, bytes ip, uint32_t scope_id, int port
         set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0)
         set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
     set_option(fd, SOL_SOCKET, SO_RXQ_OVFL, 1)
+    set_option(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1)
     return 0 if bind_socket(fd, ipv4_only, ip, scope_id, <uint16_t>port) == 0 else c_errno
 
 

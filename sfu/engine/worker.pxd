@@ -5,6 +5,7 @@ from sfu.engine.address cimport Datagram
 from sfu.engine.commands cimport Commands
 from sfu.engine.event_batch cimport EventBatch
 from sfu.engine.handover cimport Handover
+from sfu.engine.latency cimport Latency
 from sfu.engine.snapshot cimport Snapshot
 from sfu.engine.tables cimport RouterState
 from sfu.engine.udp cimport UdpSocket
@@ -22,7 +23,9 @@ cdef struct WorkerState:
     int published             # which of the two Python may read
     int reading               # Python is at it: publish nothing meanwhile
     int64_t snapshot_due_us
+    bint taking_snapshot
     uint64_t busy_us
+    Latency latency[3]        # by LatencyClass
     Datagram batch[64]
 
 cdef class Worker:

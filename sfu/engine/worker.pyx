@@ -11,6 +11,7 @@ from libc.string cimport memcpy, memset
 from posix.signal cimport sigset_t
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 from posix.unistd cimport close
+from sfu.engine.address cimport EgressPacket
 from sfu.engine.atomic cimport pysfu_load, pysfu_store
 from sfu.engine.commands cimport Commands
 from sfu.engine.egress_log cimport EgressLog, EgressEntry, egress_records
@@ -19,9 +20,10 @@ from sfu.engine.handover cimport (
     handover_control_lock, handover_control_unlock, handover_destroy, handover_init, handover_worker_lock,
     handover_worker_unlock,
 )
+from sfu.engine.latency cimport LATENCY_NONE, latency_add
 from sfu.engine.router cimport router_busy, router_close, router_open, router_receive, router_run, router_tick
 from sfu.engine.schedule cimport schedule_next_us
-from sfu.engine.snapshot cimport snapshot_close, snapshot_take
+from sfu.engine.snapshot cimport Totals, snapshot_begin, snapshot_close, snapshot_step, snapshot_take
 from sfu.engine.tables cimport EGRESS_FANOUT, Forwarder, forwarder_of
 from sfu.engine.udp cimport udp_close, udp_open, udp_receive, udp_send, udp_shut
 
@@ -55,6 +57,7 @@ cdef enum:
     SLICE_US = 500             # a slice's time under the lock; with 64 datagrams and 512 egress packets its bounds
     LAST_SLICES = 100          # at the end: enough to say goodbye to all peers
     SNAPSHOT_US = 200_000
+    SNAPSHOT_PLACES = 512      # of the tables, copied in one slice: some 20 µs
     LONGEST_SLEEP_US = 1_000_000
 
 
@@ -93,7 +96,7 @@ cdef void run(WorkerState *w) noexcept nogil:
             eventfd_write(w.event_fd, 1)
         send(w, ready)
         w.busy_us += monotonic_us() - now_us
-        if received <= 0 and (not busy or w.router.egress.count > w.router.egress.done):
+        if received <= 0 and not w.taking_snapshot and (not busy or w.router.egress.count > w.router.egress.done):
             rest(w)
     finish(w)
 
@@ -132,9 +135,17 @@ cdef void send(WorkerState *w, uint32_t ready) noexcept nogil:
 
     Without the lock: meanwhile a control call may put more behind it, so that only `done` is written here.
     """
+    cdef EgressPacket *packets = &w.router.egress.packets[w.router.egress.done]
     cdef uint32_t waiting = ready - w.router.egress.done
+    cdef uint32_t sent, i
+    cdef int64_t now_us
     if waiting:
-        w.router.egress.done += <uint32_t>udp_send(w.udp, &w.router.egress.packets[w.router.egress.done], waiting)
+        sent = <uint32_t>udp_send(w.udp, packets, waiting)
+        w.router.egress.done += sent
+        now_us = monotonic_us()
+        for i in range(sent):
+            if packets[i].latency != LATENCY_NONE:
+                latency_add(&w.latency[packets[i].latency], now_us - packets[i].received_us)
 
 
 cdef void forget_sent(WorkerState *w) noexcept nogil:
@@ -147,12 +158,23 @@ cdef void forget_sent(WorkerState *w) noexcept nogil:
 cdef void publish(WorkerState *w, int64_t now_us) noexcept nogil:
     """Put out a statistics snapshot now and then; never the one that Python may be reading."""
     cdef int other = 1 - w.published
-    if now_us < w.snapshot_due_us or pysfu_load(&w.reading):
+    cdef Totals *totals = &w.snapshots[other].totals
+    cdef int done
+    if not w.taking_snapshot:
+        if now_us < w.snapshot_due_us or pysfu_load(&w.reading):
+            return
+        w.snapshot_due_us = now_us + SNAPSHOT_US
+        snapshot_begin(&w.snapshots[other])
+        w.taking_snapshot = True
+    done = snapshot_step(&w.snapshots[other], w.router, SNAPSHOT_PLACES)
+    if done == 0:
         return
-    w.snapshot_due_us = now_us + SNAPSHOT_US
-    if snapshot_take(&w.snapshots[other], w.router, w.busy_us) == 0:
-        w.snapshots[other].totals.socket = w.udp.counters
-        w.snapshots[other].totals.has_socket = True
+    w.taking_snapshot = False
+    if done > 0:
+        totals.busy_us = w.busy_us
+        totals.socket = w.udp.counters
+        totals.has_socket = True
+        memcpy(totals.latency, w.latency, sizeof(totals.latency))
         pysfu_store(&w.published, other)
 
 
@@ -225,7 +247,7 @@ cdef class Worker:
             self._release()
             raise OSError("no file descriptors left for a worker: raise the limit (ulimit -n)")
         self._open = True
-        snapshot_take(&w.snapshots[0], w.router, 0)
+        snapshot_take(&w.snapshots[0], w.router)
         self.index = index
         self.commands = Commands((<const char *>w.router.ufrag_prefix)[:w.router.ufrag_prefix_size])
         self._thread = None

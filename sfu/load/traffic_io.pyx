@@ -28,15 +28,12 @@ from sfu.wire.rtp cimport RtpHeader, rtp_parse
 cdef extern from *:
     """
     #include <time.h>
-    #ifndef SO_TIMESTAMPNS
-    #define SO_TIMESTAMPNS 35
-    #endif
     #ifndef UDP_GRO
     #define UDP_GRO 104
     #endif
     """
     enum:
-        SO_TIMESTAMPNS, UDP_GRO
+        UDP_GRO
 
 cdef extern from "<time.h>" nogil:
     struct timespec:

@@ -73,11 +73,13 @@ class QualityMeter:
 
     def _measure(self, member: Member, statistics: Statistics, satisfaction: float) -> bool:
         """True when the grade changed."""
-        if not member.media.connected or member.media.transport not in statistics.transports:
+        transport = member.media.transport
+        measured = None if transport is None else statistics.transports.get(transport)
+        if not member.media.connected or measured is None:
             return False
         meter = self._meters.setdefault(member.participant.id, _Meter())
         first = meter.sent is None
-        rtt_ms = statistics.transports[member.media.transport].rtt_ms or 0.0
+        rtt_ms = measured.rtt_ms or 0.0
         up = self._uplink(member, meter, statistics, rtt_ms)
         down = self._downlink(member, meter, statistics, rtt_ms, satisfaction)
         if first:

@@ -16,8 +16,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 import sfu
-from sfu.engine.statistics import Statistics
+from sfu.engine.statistics import LatencyStatistics, Statistics
 from sfu.rooms.model import LeaveReason
+
+# Powers of two: edges of the engine's own buckets, so that the counts are exact.
+LATENCY_BOUNDS_US: Final = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 131_072, 1_048_576)
 
 ReadStatistics = Callable[[], Statistics]
 
@@ -163,6 +166,11 @@ def _engine(readings: Sequence[Statistics]) -> Iterator[Metric]:
     busy = CounterMetricFamily(
         "pysfu_worker_busy_seconds", "Time that the worker's thread has worked and not waited.", labels=["worker"]
     )
+    latency = HistogramMetricFamily(
+        "pysfu_forwarding_latency_seconds",
+        "From the kernel's receive timestamp to the return of the send call; not what waited for a link.",
+        labels=["worker", "kind"],
+    )
     for index, reading in enumerate(readings):
         worker = str(index)
         for reason, count in reading.drops.items():
@@ -170,7 +178,9 @@ def _engine(readings: Sequence[Statistics]) -> Iterator[Metric]:
         for event, count in reading.socket.items():
             socket.add_metric([worker, event], count)
         busy.add_metric([worker], reading.busy_us / 1e6)
-    yield from (drops, socket, busy)
+        for kind, durations in (("audio", reading.latency_audio), ("video", reading.latency_video)):
+            latency.add_metric([worker, kind], _buckets(durations), durations.sum_us / 1e6)
+    yield from (drops, socket, busy, latency)
 
 
 def _links(readings: Sequence[Statistics]) -> Iterator[Metric]:
@@ -205,6 +215,12 @@ def make_registry(workers: Sequence[ReadStatistics], occupancy: Occupancy) -> Co
     registry.register(SfuCollector(workers, occupancy))
     ProcessCollector(registry=registry)
     return registry
+
+
+def _buckets(durations: LatencyStatistics) -> list[tuple[str, float]]:
+    below = durations.shorter_than(LATENCY_BOUNDS_US)
+    named = [(str(bound_us / 1e6), float(count)) for bound_us, count in zip(LATENCY_BOUNDS_US, below, strict=True)]
+    return [*named, ("+Inf", float(durations.count))]
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

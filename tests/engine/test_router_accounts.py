@@ -322,3 +322,20 @@ def test_reordering_is_not_counted_as_frames() -> None:
         window = window[-3:]
         driver.pump()
     assert driver.statistics().tracks[track].layers[0].frames_per_second <= 31.5
+
+
+def test_statistics_are_found_by_handle_also_after_others_have_gone() -> None:
+    driver = Driver()
+    peers = [driver.connect(f"p{number}") for number in range(20)]
+    for gone in (0, 7, 19):
+        driver.commands.remove_transport(peers[gone].handle)
+    driver.flush()
+    newcomer = driver.connect("newcomer")
+    transports = driver.statistics().transports
+    there = [peer.handle for number, peer in enumerate(peers) if number not in (0, 7, 19)] + [newcomer.handle]
+    assert set(transports) == set(there)
+    assert len(transports) == len(there)
+    assert all(transports[handle].packets_received == 1 for handle in there), "each one's check"
+    assert all(peers[gone].handle not in transports for gone in (0, 7, 19))
+    assert transports.get(peers[7].handle) is None
+    assert driver.statistics().tracks == {}

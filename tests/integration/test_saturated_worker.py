@@ -133,4 +133,8 @@ async def test_a_control_call_waits_two_slices_at_most(
         measured(f"most slices waited in {2 * calls} calls", worker.most_slices_waited, "")
         for name, at in (("median", calls // 2), ("99 %", calls * 99 // 100), ("longest", calls - 1)):
             measured(f"two control calls, {name}", round(times_ms[at], 3), "ms")
+        latency = worker.statistics().latency_audio
+        assert latency.count > 0
+        for percent in (50, 99):
+            measured(f"time in the server, {percent} %", round(latency.percentile_us(percent) / 1e3, 2), "ms")
         assert worker.most_slices_waited <= MOST_SLICES

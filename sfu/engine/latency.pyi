@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+from sfu.engine.statistics import LatencyStatistics
+
+class LatencyRecorder:
+    def add(self, duration_us: int) -> None: ...
+    def statistics(self) -> LatencyStatistics: ...
