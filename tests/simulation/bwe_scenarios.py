@@ -154,6 +154,23 @@ def layers(seed: int, capacity_bps: float = MBIT, seconds: float = 63, **options
     }
 
 
+def losses_end(seed: int, capacity_bps: float = 3 * MBIT, **options: Any) -> Figures:
+    """Layers on a link that loses 20 % for ten seconds. What is sent then is far less than the link carries."""
+    path = make_path(seed, capacity_bps, source=LayeredSource(), **options)
+    path.run(10)
+    path.change(loss=0.2)
+    path.run(10)
+    path.change(loss=0.0)
+    path.run(40)
+    top = max(sample.layer for sample in path.samples)
+    after = between(path, 20, 60)
+    return {
+        "lowest layer": float(min(sample.layer for sample in between(path, 10, 20))),
+        "top again after s": seconds_until(after, lambda sample: sample.layer == top),
+        "padding": path.padding_bytes / path.sent_bytes,
+    }
+
+
 def two_of_us(seed: int, capacity_bps: float = 2 * MBIT, **options: Any) -> Figures:
     """A second flow like ours joins after 15 s; shares from 30 s after that."""
     second = SecondSender(15_000_000, seed + 100)
@@ -223,6 +240,7 @@ SCENARIOS: dict[str, Callable[..., Figures]] = {
     "policer, 1 Mbit/s": policer,
     "policer, 3 Mbit/s": lambda seed, **o: policer(seed, 3 * MBIT, **o),
     "path 60 ms longer": longer_way,
+    "layers, 20 % loss that ends": losses_end,
     "layers, 1 Mbit/s": layers,
     "layers, 2.5 Mbit/s": lambda seed, **o: layers(seed, 2.5 * MBIT, **o),
 }

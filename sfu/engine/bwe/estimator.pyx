@@ -13,12 +13,12 @@ from sfu.engine.bwe.fallback cimport (
     fallback_cap_bps, fallback_init, fallback_meter, fallback_rate_bps, fallback_remb, fallback_report,
 )
 from sfu.engine.bwe.history cimport (
-    HISTORY_PACKETS, PACKET_FLYING, PACKET_LOST, PACKET_RECEIVED, SentPacket, history_extend, history_init,
-    history_next, history_packet, history_sent,
+    HISTORY_PACKETS, PACKET_FLYING, PACKET_LOST, PACKET_RECEIVED, PACKET_UNSENT, SentPacket, history_extend,
+    history_init, history_next, history_packet, history_received, history_remember, history_sent, history_was_passed,
 )
 from sfu.engine.bwe.loss cimport (
-    LOSS_DECREASING, LOSS_DELAY_BASED, loss_init, loss_packet, loss_rate_bps, loss_ready, loss_recovered,
-    loss_set_acknowledged, loss_set_bounds, loss_tolerate, loss_update,
+    LOSS_DECREASING, LOSS_DELAY_BASED, loss_init, loss_is_over, loss_packet, loss_rate_bps, loss_ready, loss_recovered,
+    loss_set_acknowledged, loss_set_bounds, loss_shown, loss_tolerate, loss_update,
 )
 from sfu.engine.bwe.loss_probe cimport (
     VERDICT_CAPACITY, VERDICT_INHERENT, loss_probe_begin, loss_probe_due, loss_probe_init, loss_probe_judge,
@@ -130,6 +130,34 @@ cdef void estimator_sent(Estimator *e, uint16_t sequence, uint32_t size, int64_t
 
 # --- feedback
 
+cdef void name_lost(Estimator *e, SentPacket *packet, uint16_t observation) noexcept nogil:
+    packet.state = PACKET_LOST
+    packet.observation = observation
+    if packet.cluster >= 0:
+        loss_probe_packet(&e.loss_probe, packet.cluster, packet.size, INT64_MIN)
+    loss_packet(&e.loss, packet.sent_us, packet.size, False)
+
+
+cdef bint settle_overtaken(Estimator *e, uint16_t observation) noexcept nogil:
+    """Those that have been passed since are lost; True: there are such."""
+    cdef SendHistory *h = &e.history
+    cdef SentPacket *packet
+    cdef uint32_t i, kept = 0
+    cdef bint lost = False
+    for i in range(h.overtaken_count):
+        packet = history_packet(h, h.overtaken[i])
+        if h.next - h.overtaken[i] > HISTORY_PACKETS or packet.state == PACKET_RECEIVED or packet.state == PACKET_LOST:
+            continue
+        if packet.state == PACKET_FLYING and history_was_passed(h, h.overtaken[i]):
+            name_lost(e, packet, observation)
+            lost = True
+            continue
+        h.overtaken[kept] = h.overtaken[i]
+        kept += 1
+    h.overtaken_count = kept
+    return lost
+
+
 cdef uint32_t take_packets(Estimator *e, const TransportCcHeader *header, const int64_t *arrival_us, uint32_t count,
                            uint16_t *received, bint *lost) noexcept nogil:
     """Books what is lost and what was received; returns how many of these there are for the first time."""
@@ -139,20 +167,23 @@ cdef uint32_t take_packets(Estimator *e, const TransportCcHeader *header, const 
     cdef uint16_t observation = <uint16_t>(e.loss.count & 0xFFFF)
     for i in range(count):
         extended = history_extend(&e.history, <uint16_t>(header.base_sequence + i))
+        if extended >= 0 and arrival_us[i] != INT64_MIN and history_packet(&e.history, extended).state != PACKET_UNSENT:
+            history_received(&e.history, extended)
+    for i in range(count):
+        extended = history_extend(&e.history, <uint16_t>(header.base_sequence + i))
         if extended < 0:
             continue
         packet = history_packet(&e.history, extended)
         e.history.acknowledged = max(e.history.acknowledged, extended)
-        if packet.state != PACKET_FLYING and packet.state != PACKET_LOST:
-            continue
         if arrival_us[i] == INT64_MIN:
-            if packet.state == PACKET_FLYING:
-                packet.state = PACKET_LOST
-                packet.observation = observation
+            if packet.state == PACKET_UNSENT:
+                history_remember(&e.history, extended)
+            elif packet.state == PACKET_FLYING and (
+                    history_was_passed(&e.history, extended) or not history_remember(&e.history, extended)):
+                name_lost(e, packet, observation)
                 lost[0] = True
-                if packet.cluster >= 0:
-                    loss_probe_packet(&e.loss_probe, packet.cluster, packet.size, INT64_MIN)
-                loss_packet(&e.loss, packet.sent_us, packet.size, False)
+            continue
+        if packet.state != PACKET_FLYING and packet.state != PACKET_LOST:
             continue
         if packet.state == PACKET_LOST and packet.observation == observation:
             loss_recovered(&e.loss, packet.size)
@@ -161,6 +192,8 @@ cdef uint32_t take_packets(Estimator *e, const TransportCcHeader *header, const 
         packet.state = PACKET_RECEIVED
         received[n] = <uint16_t>i
         n += 1
+    if e.history.overtaken_count and settle_overtaken(e, observation):
+        lost[0] = True
     return n
 
 
@@ -229,6 +262,8 @@ cdef void follow_rate(Estimator *e, double throughput, int64_t newest_sent_us, b
             rate_control_set(&e.rate, e.rate.rate_bps / 2, now_us)
     elif e.trendline.usage != USAGE_OVERUSING and probe_bps >= 0:
         rate_control_set(&e.rate, probe_bps, now_us)
+        if e.alr.started_us != INT64_MIN:
+            loss_shown(&e.loss, probe_bps, e.rate.rate_bps)
     else:
         heard.usage = e.trendline.usage
         heard.throughput_bps = throughput
@@ -249,7 +284,7 @@ cdef LimitCause limit_cause(const Estimator *e, int64_t now_us) noexcept nogil:
         return LIMIT_DELAY_INCREASED
     if unheard(e):
         return LIMIT_TIMEOUT
-    if e.basis != BASIS_LOSS:
+    if e.basis != BASIS_LOSS or (e.alr.started_us != INT64_MIN and loss_is_over(&e.loss)):
         return LIMIT_DELAY
     return LIMIT_LOSS if e.loss.state == LOSS_DECREASING else LIMIT_LOSS_INCREASING
 

@@ -77,6 +77,11 @@ cdef void loss_recovered(LossEstimator *l, uint32_t size) noexcept nogil
 # After a feedback's packets; delay_based_bps may be infinite.
 cdef void loss_update(LossEstimator *l, double delay_based_bps, bint application_limited) noexcept nogil
 
+# Losses limit still, but nothing is lost any more: an application that sends less than it may cannot show that more
+# passes. A probe can.
+cdef bint loss_is_over(const LossEstimator *l) noexcept nogil
+cdef void loss_shown(LossEstimator *l, double probed_bps, double delay_based_bps) noexcept nogil
+
 # What a probe of the losses has shown.
 cdef void loss_tolerate(LossEstimator *l, double inherent, double tolerated, double capacity_bps) noexcept nogil
 

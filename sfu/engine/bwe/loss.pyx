@@ -444,3 +444,25 @@ cdef void loss_update(LossEstimator *l, double delay_based_bps, bint application
         l.recovering = True
         l.recovering_us = l.observed_us
         l.window_limit_bps = max(RATE_MIN_BPS, l.best.capacity_bps * l.p.increase_factor)
+
+
+# --- an application that sends less than it may
+
+cdef bint loss_is_over(const LossEstimator *l) noexcept nogil:
+    return limited(l) and l.average_loss <= max(l.best.inherent_loss, l.tolerated)
+
+
+cdef void loss_shown(LossEstimator *l, double probed_bps, double delay_based_bps) noexcept nogil:
+    cdef double shown_bps = min(probed_bps, min(l.instant_upper_bps, l.max_bps))
+    if not loss_is_over(l) or shown_bps <= l.best.capacity_bps:
+        return
+    l.best.capacity_bps = shown_bps
+    l.window_limit_bps = max(l.window_limit_bps, shown_bps)
+    l.delay_based_bps = delay_based_bps
+    l.rate_bps = min(shown_bps, delay_based_bps)
+    l.state = LOSS_INCREASING
+    if isfinite(l.hold_bps):
+        l.hold_bps = max(l.hold_bps, shown_bps)
+    if l.rate_bps >= delay_based_bps:
+        end_hold(l)
+        l.state = LOSS_DELAY_BASED

@@ -287,3 +287,45 @@ def test_what_was_reported_once_is_not_counted_again() -> None:
     again = session.estimator.snapshot()
     assert again["acknowledged_bps"] == once["acknowledged_bps"]
     assert again["rate_bps"] == pytest.approx(once["rate_bps"], rel=0.02)
+
+
+class PacedSession(Session):
+    """Numbers are given before a pacer's queue: of each ten packets the first waits there, and the others overtake it."""
+
+    def run_paced(self, seconds: float, *, lose: int = 0) -> int:
+        """Each `lose`-th of those that were overtaken does not arrive. Returns how many were lost."""
+        gap_us, lost = 4_000, 0
+        for burst in range(round(seconds * SECOND / (10 * gap_us))):
+            overtaken = self.estimator.next_sequence()
+            for step in range(10):
+                self.now_us += gap_us
+                sequence = overtaken if step == 9 else self.estimator.next_sequence()
+                self.estimator.sent(sequence, SIZE, self.now_us)
+                if step in (4, 9):
+                    # It knows of packets sent before the one that waits, and names that as missing: once while it waits,
+                    # once while it is on its way.
+                    self._hear()
+                if step == 9 and lose and burst % lose == 0:
+                    lost += 1
+                else:
+                    self.tracker.add(sequence, self.now_us + 25_000)
+        self.now_us += 10 * gap_us
+        self._hear()
+        return lost
+
+    def _hear(self) -> None:
+        self.estimator.tick(self.now_us)
+        for packet in self.tracker.feedback(1, 2):
+            assert self.estimator.feedback(packet, self.now_us)
+
+
+def test_a_packet_that_waited_in_the_pacer_is_not_lost() -> None:
+    session = PacedSession()
+    session.run_paced(10)
+    assert session.estimator.snapshot()["loss"] == 0.0
+
+
+def test_one_that_was_overtaken_and_then_lost_is_counted_once() -> None:
+    session = PacedSession()
+    session.run_paced(20, lose=2)
+    assert session.estimator.snapshot()["loss"] == pytest.approx(0.05, abs=0.015)

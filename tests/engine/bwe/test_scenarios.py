@@ -32,6 +32,7 @@ BOUNDS: dict[str, Bounds] = {
     "policer, 1 Mbit/s": {"used": (-0.9, -0.85), "lost": (0.07, 0.1)},
     "policer, 3 Mbit/s": {"used": (-0.85, -0.8), "lost": (0.05, 0.1)},
     "path 60 ms longer": {"used": (-0.85, -0.8), "queue p95 ms": (50, 80)},
+    "layers, 20 % loss that ends": {"top again after s": (6, 31)},
     "layers, 1 Mbit/s": {"time in top": (-0.95, -0.8), "switches": (4, 8), "queue p95 ms": (40, 60)},
     "layers, 2.5 Mbit/s": {"top layer": (-2, -2), "time in top": (-0.95, -0.8), "switches": (5, 9)},
 }
