@@ -6,6 +6,7 @@ from sfu.engine.tables cimport Egress, RouterState, Transport
 
 cdef int egress_open(Egress *egress) noexcept nogil
 cdef void egress_close(Egress *egress) noexcept nogil
+cdef void egress_clear(Egress *egress) noexcept nogil           # all of it is out
 cdef bint egress_has_room(const Egress *egress, uint32_t packets) noexcept nogil
 cdef uint8_t *egress_buffer(RouterState *s) noexcept nogil      # NULL (and counted) = full
 cdef void egress_commit(RouterState *s, Transport *t, const Path *path, uint32_t size) noexcept nogil

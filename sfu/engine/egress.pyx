@@ -9,8 +9,7 @@ from sfu.engine.tables cimport EGRESS_BUFFER, EGRESS_CAPACITY, Egress, RouterSta
 
 
 cdef int egress_open(Egress *egress) noexcept nogil:
-    egress.count = 0
-    egress.done = 0
+    egress_clear(egress)
     egress.buffers = <uint8_t *>malloc(EGRESS_CAPACITY * EGRESS_BUFFER)
     return 0 if egress.buffers != NULL else -1
 
@@ -18,6 +17,12 @@ cdef int egress_open(Egress *egress) noexcept nogil:
 cdef void egress_close(Egress *egress) noexcept nogil:
     free(egress.buffers)
     egress.buffers = NULL
+
+
+cdef void egress_clear(Egress *egress) noexcept nogil:
+    egress.count = 0
+    egress.done = 0
+    egress.used = 0
 
 
 cdef bint egress_has_room(const Egress *egress, uint32_t packets) noexcept nogil:
@@ -29,18 +34,19 @@ cdef uint8_t *egress_buffer(RouterState *s) noexcept nogil:
     if s.egress.count >= EGRESS_CAPACITY:
         s.drops[DROP_EGRESS_FULL] += 1
         return NULL
-    return s.egress.buffers + <size_t>s.egress.count * EGRESS_BUFFER
+    return s.egress.buffers + s.egress.used
 
 
 cdef void egress_commit(RouterState *s, Transport *t, const Path *path, uint32_t size) noexcept nogil:
     cdef EgressPacket *packet = &s.egress.packets[s.egress.count]
-    packet.data = s.egress.buffers + <size_t>s.egress.count * EGRESS_BUFFER
+    packet.data = s.egress.buffers + s.egress.used
     packet.size = <unsigned short>size
     packet.transport = t.handle if t != NULL else 0
     packet.path = path[0]
     packet.latency = s.egress.latency
     packet.received_us = s.egress.received_us
     s.egress.count += 1
+    s.egress.used += size
     s.sent_packets += 1
     s.sent_bytes += size
     if t != NULL:

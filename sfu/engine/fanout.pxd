@@ -16,5 +16,7 @@ from sfu.engine.tables cimport Forwarder, RouterState, Source, Track
 cdef bint fanout_spares(const Source *source, int64_t sequence, uint32_t size) noexcept nogil
 cdef void fanout_add(RouterState *s, Source *source, const Packet *packet) noexcept nogil
 cdef uint32_t fanout_run(RouterState *s, uint32_t budget, int64_t now_us) noexcept nogil
+cdef void fanout_release(RouterState *s, int64_t now_us) noexcept nogil    # what was held long enough
+cdef int64_t fanout_next_us(const RouterState *s) noexcept nogil            # when that will be; INT64_MAX = nothing is held
 cdef bint fanout_waiting(const RouterState *s) noexcept nogil
 cdef void fanout_forget(RouterState *s, Track *track) noexcept nogil

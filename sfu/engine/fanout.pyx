@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resumable fan-out; see `fanout.pxd`."""
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 from sfu.engine cimport drops
+from sfu.engine.equaliser cimport EQUALISE_NOT, equalise_job
 from sfu.engine.forwarder cimport forward_packet
 from sfu.engine.history cimport Packet, history_get, history_head_after
 from sfu.engine.tables cimport EGRESS_FANOUT, PENDING_PACKETS, Forwarder, Pending, RouterState, Source, Track
@@ -9,6 +10,7 @@ from sfu.engine.tracks cimport track_compact
 
 cdef enum:
     QUANTUM = 64               # (packet, receiver) pairs of one track before another has its turn
+    HELD_PACKETS = 32          # of one track; more need no company
     JOB_PACKETS = 64           # packets of one job: one receiver's share always fits the rest of the egress batch
 
 
@@ -32,8 +34,47 @@ cdef void fanout_add(RouterState *s, Source *source, const Packet *packet) noexc
     pending.sequence = packet.sequence
     track.pending_tail += 1
     s.media_received += 1
+    track.frame_open = track.video and not packet.marker
     if not track.queued:
+        queue(s, track)
+    elif track.held and (packet.marker or track.pending_tail - track.pending_head >= HELD_PACKETS):
+        unhold(s, track)
         enqueue(s, track)
+
+
+cdef inline void queue(RouterState *s, Track *track) noexcept nogil:
+    """A busy worker lets a frame's first packets wait for its last ones: together they leave in one send a receiver."""
+    if s.coalesce_us and track.frame_open and track.pending_tail - track.pending_head < HELD_PACKETS:
+        hold(s, track)
+    else:
+        enqueue(s, track)
+
+
+cdef void hold(RouterState *s, Track *track) noexcept nogil:
+    track.queued = True
+    track.held = True
+    track.held_until_us = s.now_us + s.coalesce_us
+    track.next_in_queue = s.held_head
+    s.held_head = track
+
+
+cdef void unhold(RouterState *s, Track *track) noexcept nogil:
+    cdef Track **at = &s.held_head
+    while at[0] != track:
+        at = &at[0].next_in_queue
+    at[0] = track.next_in_queue
+    track.held = False
+
+
+cdef void fanout_release(RouterState *s, int64_t now_us) noexcept nogil:
+    cdef Track *track = s.held_head
+    cdef Track *following
+    while track != NULL:
+        following = track.next_in_queue
+        if track.held_until_us <= now_us:
+            unhold(s, track)
+            enqueue(s, track)
+        track = following
 
 
 cdef bint fanout_spares(const Source *source, int64_t sequence, uint32_t size) noexcept nogil:
@@ -43,7 +84,7 @@ cdef bint fanout_spares(const Source *source, int64_t sequence, uint32_t size) n
             and history_head_after(&source.history, size) - source.waiting_position <= source.history.arena_size)
 
 
-cdef void release(Track *track) noexcept nogil:
+cdef void close_job(Track *track) noexcept nogil:
     """The running job is done: its packets may be overwritten."""
     cdef const Pending *pending
     cdef Source *source
@@ -74,6 +115,15 @@ cdef inline void first_waiting(Source *source, int64_t sequence) noexcept nogil:
     if packet != NULL:
         source.waiting_sequence = sequence
         source.waiting_position = packet.position
+
+
+cdef int64_t fanout_next_us(const RouterState *s) noexcept nogil:
+    cdef const Track *track = s.held_head
+    cdef int64_t next_us = INT64_MAX
+    while track != NULL:
+        next_us = min(next_us, track.held_until_us)
+        track = track.next_in_queue
+    return next_us
 
 
 cdef void enqueue(RouterState *s, Track *track) noexcept nogil:
@@ -125,8 +175,10 @@ cdef uint32_t fanout_run(RouterState *s, uint32_t budget, int64_t now_us) noexce
             break
         quantum = budget - done if budget - done < QUANTUM else QUANTUM
         done += run_track(s, track, quantum, now_us)
-        if track.pending_head != track.pending_tail:
+        if track.pending_job != track.pending_head:
             enqueue(s, track)
+        elif track.pending_head != track.pending_tail:
+            queue(s, track)
     return done
 
 
@@ -141,6 +193,7 @@ cdef uint32_t run_track(RouterState *s, Track *track, uint32_t quantum, int64_t 
         if track.pending_job - track.pending_head > JOB_PACKETS:
             track.pending_job = track.pending_head + JOB_PACKETS
         track.job_receiver = 0
+        equalise_job(track)
     while track.job_receiver < track.forwarder_count:
         if done >= quantum or s.egress.count >= EGRESS_FANOUT:
             return done if done else 1
@@ -149,11 +202,12 @@ cdef uint32_t run_track(RouterState *s, Track *track, uint32_t quantum, int64_t 
         if f == NULL:
             continue
         at = track.pending_head
+        s.run_size = 0
         while at != track.pending_job:
             offer(s, track, f, &track.pending[at & (PENDING_PACKETS - 1)], now_us)
             at += 1
             done += 1
-    release(track)
+    close_job(track)
     return done if done else 1
 
 
@@ -163,7 +217,9 @@ cdef inline void offer(RouterState *s, Track *track, Forwarder *f, const Pending
     if source != NULL and source.generation == pending.generation:
         packet = history_get(&source.history, pending.sequence)
         if packet != NULL:
+            s.run_ahead = pending.ahead if s.equalise else EQUALISE_NOT
             forward_packet(s, f, source, packet, now_us)
+            s.run_ahead = EQUALISE_NOT
             return
     s.media_offered += 1
     s.drops[drops.DROP_OVERTAKEN] += 1
@@ -174,6 +230,10 @@ cdef void fanout_forget(RouterState *s, Track *track) noexcept nogil:
     cdef Track *at
     cdef Track *before = NULL
     if not track.queued:
+        return
+    if track.held:
+        unhold(s, track)
+        track.queued = False
         return
     at = s.video_head if track.video else s.queue_head
     while at != NULL and at != track:

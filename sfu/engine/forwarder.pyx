@@ -14,6 +14,7 @@ from sfu.engine.congestion cimport (
 )
 from sfu.engine.egress cimport egress_buffer, transport_ready
 from sfu.engine.egress_log cimport egress_log_answered, egress_log_dropped, egress_log_sent
+from sfu.engine.equaliser cimport EQUALISE_NOT, equalise
 from sfu.engine.history cimport (
     DEPENDENCY_UNKNOWN, FRAME_END, FRAME_KEY, FRAME_START, PACKET_LATE, PACKET_OVERTAKEN, PACKET_PADDING, SWITCH_REACH, Packet,
     frame_newer, history_get,
@@ -465,6 +466,8 @@ cdef int send_packet(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     size = write_packet(f, source, packet, &entry, buffer, False)
     if size == 0:
         return drops.DROP_TOO_LARGE
+    if s.run_ahead != EQUALISE_NOT:
+        size = equalise(s, buffer, size)
     if srtp_protect(f.transport.send_srtp, buffer, &size) != SRTP_OK:
         return drops.DROP_PROTECT_FAILED
     # From here on the number is used, and what the pacer drops can only be sent again by retransmission.

@@ -14,6 +14,7 @@ cdef void router_close(RouterState *s) noexcept nogil
 cdef void router_receive(RouterState *s, Datagram *batch, uint32_t count, int64_t now_us) noexcept nogil
 cdef int64_t router_tick(RouterState *s, int64_t now_us) noexcept nogil
 cdef uint32_t router_run(RouterState *s, uint32_t budget, int64_t now_us) noexcept nogil
+cdef int64_t router_next_us(const RouterState *s) noexcept nogil
 cdef bint router_busy(const RouterState *s) noexcept nogil
 
 cdef class Router:

@@ -6,7 +6,15 @@ from sfu.engine.statistics import Statistics
 
 class Router:
     commands: Commands
-    def __init__(self, index: int = 0, epoch: int = 0, wall_offset_us: int = 0) -> None: ...
+    def __init__(
+        self,
+        index: int = 0,
+        epoch: int = 0,
+        wall_offset_us: int = 0,
+        *,
+        equalise: bool = True,
+        coalesce_us: int = 0,
+    ) -> None: ...
     def flush(self, now_us: int) -> None: ...
     def receive(self, data: bytes, remote: tuple[str, int], local: str, now_us: int) -> None: ...
     def tick(self, now_us: int) -> int | None: ...

@@ -9,15 +9,18 @@ from libc.string cimport memcpy, memset
 from sfu.engine.address cimport Datagram, EgressPacket, Path
 from sfu.engine.commands cimport Commands
 from sfu.engine.demux cimport receive_datagram
-from sfu.engine.egress cimport egress_close, egress_has_room, egress_open
+from sfu.engine.egress cimport (
+    egress_buffer, egress_clear, egress_close, egress_commit, egress_has_room, egress_open,
+)
 from sfu.engine.egress_log cimport egress_records
+from sfu.engine.equaliser cimport EQUALISE_NOT
 from sfu.engine.event_batch cimport EventBatch, address_text, collect_events, event_batch_close, events_of
-from sfu.engine.fanout cimport fanout_run, fanout_waiting
+from sfu.engine.fanout cimport fanout_next_us, fanout_release, fanout_run, fanout_waiting
 from sfu.engine.objects cimport remove_transport
 from sfu.engine.schedule cimport schedule_close, schedule_next_us
 from sfu.engine.snapshot cimport Snapshot, snapshot_close, snapshot_open, snapshot_take
 from sfu.engine.tables cimport (
-    DTLS_RING, EGRESS_BUFFER, Forwarder, Outgoing, PendingDtls, RouterState, Transport, address_map_open,
+    DTLS_RING, Forwarder, Outgoing, PendingDtls, RouterState, Transport, address_map_open,
     forwarder_of,
 )
 from sfu.engine.timers cimport run_timers
@@ -38,6 +41,7 @@ cdef RouterState *router_open(int index, uint32_t epoch, int64_t wall_offset_us)
     memcpy(seeds, <const uint8_t *>random, sizeof(seeds))
     s.random_state = seeds[0] | 1
     s.wall_offset_us = wall_offset_us
+    s.run_ahead = EQUALISE_NOT
     prefix = b"%02x%04x" % (index & 0xFF, epoch & 0xFFFF)
     memcpy(s.ufrag_prefix, <const uint8_t *>prefix, 6)
     s.ufrag_prefix_size = 6
@@ -91,23 +95,15 @@ cdef int64_t router_tick(RouterState *s, int64_t now_us) noexcept nogil:
 
 cdef void send_outgoing(RouterState *s) noexcept nogil:
     cdef Outgoing *outgoing
-    cdef EgressPacket *packet
     while s.outgoing_head != NULL and egress_has_room(&s.egress, OUTGOING_RESERVE):
         outgoing = s.outgoing_head
         s.outgoing_head = outgoing.next
         if s.outgoing_head == NULL:
             s.outgoing_tail = NULL
         s.outgoing_count -= 1
-        packet = &s.egress.packets[s.egress.count]
-        packet.data = s.egress.buffers + <size_t>s.egress.count * EGRESS_BUFFER
-        packet.size = outgoing.size
-        packet.transport = 0
-        packet.path = outgoing.path
-        memcpy(packet.data, outgoing.data, outgoing.size)
-        s.egress.count += 1
+        memcpy(egress_buffer(s), outgoing.data, outgoing.size)
+        egress_commit(s, NULL, &outgoing.path, outgoing.size)
         s.dtls_sent += 1
-        s.sent_packets += 1
-        s.sent_bytes += outgoing.size
         free(outgoing)
 
 
@@ -115,7 +111,13 @@ cdef uint32_t router_run(RouterState *s, uint32_t budget, int64_t now_us) noexce
     """Send what Python wants sent, then fan out up to `budget` (packet, receiver) pairs; returns how many were done."""
     s.now_us = now_us
     send_outgoing(s)
+    fanout_release(s, now_us)
     return fanout_run(s, budget, now_us)
+
+
+cdef int64_t router_next_us(const RouterState *s) noexcept nogil:
+    """When router_tick or router_run has something to do that nothing else brings about."""
+    return min(schedule_next_us(&s.schedule), fanout_next_us(s))
 
 
 cdef bint router_busy(const RouterState *s) noexcept nogil:
@@ -132,12 +134,20 @@ cdef int fill_address(uint8_t *ip, str text) except -1:
 
 
 cdef class Router:
-    """One data plane, driven by hand in virtual time."""
+    """One data plane, driven by hand in virtual time.
 
-    def __cinit__(self, index: int = 0, epoch: int = 0, wall_offset_us: int = 0):
+    `equalise`: pad the packets of a frame to equal sizes, as a worker does whose socket segments (UDP GSO). `coalesce_us`:
+    how long a frame's first packets wait for its last ones, as they do in a busy worker.
+    """
+
+    def __cinit__(self, index: int = 0, epoch: int = 0, wall_offset_us: int = 0, *, equalise: bool = True,
+                  coalesce_us: int = 0):
         self.state = router_open(index, epoch, wall_offset_us)
+        self.state.equalise = equalise
+        self.state.coalesce_us = coalesce_us
 
-    def __init__(self, index: int = 0, epoch: int = 0, wall_offset_us: int = 0):
+    def __init__(self, index: int = 0, epoch: int = 0, wall_offset_us: int = 0, *, equalise: bool = True,
+                 coalesce_us: int = 0):
         self.commands = Commands((<const char *>self.state.ufrag_prefix)[:self.state.ufrag_prefix_size])
 
     def __dealloc__(self):
@@ -163,12 +173,14 @@ cdef class Router:
         router_receive(self.state, &datagram, 1, now_us)
 
     def tick(self, now_us: int) -> int | None:
-        """Do what is due, as far as the egress batch has room; returns when something is due next, None = nothing."""
+        """Do what is due, as far as the egress batch has room; returns when something is due next
+        for `tick` or `run`, None = nothing.
+        """
         cdef int64_t next_us
         self.state.now_us = now_us
         while run_timers(self.state, now_us):
             pass
-        next_us = schedule_next_us(&self.state.schedule)
+        next_us = router_next_us(self.state)
         return None if next_us == INT64_MAX else next_us
 
     def run(self, now_us: int, budget: int = 512) -> int:
@@ -184,8 +196,7 @@ cdef class Router:
             packet = &self.state.egress.packets[i]
             taken.append((packet.transport, (<const char *>packet.data)[:packet.size],
                           (address_text(packet.path.remote.ip), packet.path.remote.port), address_text(packet.path.local_ip)))
-        self.state.egress.count = 0
-        self.state.egress.done = 0
+        egress_clear(&self.state.egress)
         return taken
 
     def events(self) -> list:

@@ -71,6 +71,8 @@ cdef struct Totals:
     uint64_t dtls_sent
     uint64_t rtcp_received
     uint64_t rtcp_sent
+    uint64_t padded_packets
+    uint64_t padding_bytes
     uint64_t busy_us
     uint64_t drops[32]
     UdpCounters socket

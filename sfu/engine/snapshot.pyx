@@ -108,6 +108,8 @@ cdef void take_totals(Totals *totals, const RouterState *s) noexcept nogil:
     totals.dtls_sent = s.dtls_sent
     totals.rtcp_received = s.rtcp_received
     totals.rtcp_sent = s.rtcp_sent
+    totals.padded_packets = s.padded_packets
+    totals.padding_bytes = s.padding_bytes
     memcpy(totals.drops, s.drops, sizeof(totals.drops))
 
 
@@ -316,7 +318,8 @@ def statistics_of(address: int):
         media_forwarded=t.media_forwarded, resent=t.resent, nacks_sent=t.nacks_sent, nacks_received=t.nacks_received,
         switches=t.switches,
         keyframes_asked=t.keyframes_asked, stun_received=t.stun_received, dtls_received=t.dtls_received,
-        dtls_sent=t.dtls_sent, rtcp_received=t.rtcp_received, rtcp_sent=t.rtcp_sent, busy_us=t.busy_us, drops=drops,
+        dtls_sent=t.dtls_sent, rtcp_received=t.rtcp_received, rtcp_sent=t.rtcp_sent,
+        padded_packets=t.padded_packets, padding_bytes=t.padding_bytes, busy_us=t.busy_us, drops=drops,
         socket=dict(t.socket) if t.has_socket else {}, transports=transports, tracks=tracks, forwarders=forwarders,
         latency_audio=latency_statistics(&t.latency[<int>LATENCY_AUDIO]),
         latency_video=latency_statistics(&t.latency[<int>LATENCY_VIDEO]))

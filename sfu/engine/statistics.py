@@ -143,6 +143,9 @@ class Statistics:
     dtls_sent: int = 0
     rtcp_received: int = 0
     rtcp_sent: int = 0
+    padded_packets: int = 0
+    """Media packets that were made as long as the others of their frame (sfu/engine/equaliser.pxd)."""
+    padding_bytes: int = 0
     busy_us: int = 0
     """Time the worker thread has spent working, not waiting."""
     drops: dict[str, int] = field(default_factory=dict)

@@ -190,6 +190,7 @@ cdef struct Layer:
 cdef struct Pending:
     uint32_t generation
     uint8_t layer
+    uint8_t ahead             # bytes of padding that make it as long as its run (equaliser.pxd)
     int64_t sequence
 
 cdef struct Track:
@@ -211,7 +212,10 @@ cdef struct Track:
     uint32_t pending_job      # end of the running job
     uint32_t pending_tail
     uint32_t job_receiver     # next forwarder of the running job
-    bint queued               # in the router's run queue
+    bint queued               # in the router's run queue, or held
+    bint held                 # waits for the rest of a frame
+    bint frame_open           # the last packet that waits does not end its frame
+    int64_t held_until_us
     Track *next_in_queue
     uint32_t events
     int64_t level_q8          # smoothed loudness, 0 (silent) to 127·256
@@ -324,7 +328,8 @@ cdef struct Outgoing:         # a datagram that Python wants sent (DTLS)
 
 cdef struct Egress:
     EgressPacket packets[768]
-    uint8_t *buffers          # EGRESS_CAPACITY × EGRESS_BUFFER
+    uint8_t *buffers          # EGRESS_CAPACITY × EGRESS_BUFFER; packets lie one after the other
+    size_t used               # bytes
     uint32_t count
     uint32_t done             # of these, already taken by the socket
     uint8_t latency           # LatencyClass of what is committed now
@@ -346,6 +351,13 @@ cdef struct RouterState:
     Track *queue_tail
     Track *video_head
     Track *video_tail
+    Track *held_head          # video tracks that wait for the rest of a frame
+    int64_t coalesce_us       # how long they do; 0 = not at all
+    bint equalise             # whether equal sizes save anything: UDP GSO
+    uint8_t run_ahead         # of the packet that is being forwarded
+    uint32_t run_size         # of the run that is being sent; 0 = none
+    uint64_t padded_packets
+    uint64_t padding_bytes
     Egress egress
     Outgoing *outgoing_head
     Outgoing *outgoing_tail

@@ -7,7 +7,9 @@ from sfu.engine.statistics import Statistics
 class Worker:
     index: int
     commands: Commands
-    def __init__(self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True) -> None: ...
+    def __init__(
+        self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True, coalesce_us: int = 300
+    ) -> None: ...
     @property
     def port(self) -> int: ...
     @property

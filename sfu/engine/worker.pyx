@@ -14,6 +14,7 @@ from posix.unistd cimport close
 from sfu.engine.address cimport EgressPacket
 from sfu.engine.atomic cimport pysfu_load, pysfu_store
 from sfu.engine.commands cimport Commands
+from sfu.engine.egress cimport egress_clear
 from sfu.engine.egress_log cimport EgressLog, EgressEntry, egress_records
 from sfu.engine.event_batch cimport collect_events, event_batch_close, events_of
 from sfu.engine.handover cimport (
@@ -21,8 +22,9 @@ from sfu.engine.handover cimport (
     handover_worker_unlock,
 )
 from sfu.engine.latency cimport LATENCY_NONE, latency_add
-from sfu.engine.router cimport router_busy, router_close, router_open, router_receive, router_run, router_tick
-from sfu.engine.schedule cimport schedule_next_us
+from sfu.engine.router cimport (
+    router_busy, router_close, router_next_us, router_open, router_receive, router_run, router_tick,
+)
 from sfu.engine.snapshot cimport Totals, snapshot_begin, snapshot_close, snapshot_step, snapshot_take
 from sfu.engine.tables cimport EGRESS_FANOUT, Forwarder, forwarder_of
 from sfu.engine.udp cimport udp_close, udp_open, udp_receive, udp_send, udp_shut
@@ -54,6 +56,8 @@ cdef extern from "<signal.h>" nogil:
 cdef enum:
     RECEIVE_BATCH = 64
     RUN_BUDGET = 64            # (packet, receiver) pairs between two looks at the clock
+    LOAD_US = 20_000           # over which the load is measured
+    BUSY_PERCENT = 50          # a worker that works so much of its time coalesces
     SLICE_US = 500             # a slice's time under the lock; with 64 datagrams and 512 egress packets its bounds
     LAST_SLICES = 100          # at the end: enough to say goodbye to all peers
     SNAPSHOT_US = 200_000
@@ -96,9 +100,20 @@ cdef void run(WorkerState *w) noexcept nogil:
             eventfd_write(w.event_fd, 1)
         send(w, ready)
         w.busy_us += monotonic_us() - now_us
+        note_load(w, now_us)
         if received <= 0 and not w.taking_snapshot and (not busy or w.router.egress.count > w.router.egress.done):
             rest(w)
     finish(w)
+
+
+cdef void note_load(WorkerState *w, int64_t now_us) noexcept nogil:
+    """Whether fan-out may wait for the rest of a frame: while the worker is idle half of the time, never."""
+    cdef int64_t elapsed_us = now_us - w.load_since_us
+    if elapsed_us < LOAD_US:
+        return
+    w.router.coalesce_us = w.coalesce_us if <int64_t>(w.busy_us - w.load_busy_us) * 100 > elapsed_us * BUSY_PERCENT else 0
+    w.load_since_us = now_us
+    w.load_busy_us = w.busy_us
 
 
 cdef void finish(WorkerState *w) noexcept nogil:
@@ -151,8 +166,7 @@ cdef void send(WorkerState *w, uint32_t ready) noexcept nogil:
 cdef void forget_sent(WorkerState *w) noexcept nogil:
     """Under the lock: a batch that is out makes room for the next one."""
     if w.router.egress.done >= w.router.egress.count:
-        w.router.egress.count = 0
-        w.router.egress.done = 0
+        egress_clear(&w.router.egress)
 
 
 cdef void publish(WorkerState *w, int64_t now_us) noexcept nogil:
@@ -202,7 +216,7 @@ cdef int64_t time_to_next(WorkerState *w) noexcept nogil:
     cdef int64_t next_us
     handover_worker_lock(&w.lock)
     forget_sent(w)
-    next_us = schedule_next_us(&w.router.schedule)
+    next_us = router_next_us(w.router)
     # While the socket takes no more, work that waits for room in the egress batch waits for the socket.
     if router_busy(w.router) and w.router.egress.count == w.router.egress.done:
         next_us = 0
@@ -226,21 +240,26 @@ cdef class Worker:
 
     All methods are for one thread, the asyncio loop's. `index` (0 to 255) goes into the ICE ufrags. `udp_host` None: all
     addresses; `udp_port` 0: any free port. Raises ValueError or OSError with what to do about it.
+    `gso` False: datagrams leave one by one. `coalesce_us`: how long, while the worker is busy, the first packets of a
+    video frame wait for the last ones; 0 = never.
     """
 
-    def __cinit__(self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True):
+    def __cinit__(self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True, coalesce_us: int = 300):
         memset(&self.state, 0, sizeof(WorkerState))
         memset(&self._batch, 0, sizeof(self._batch))
         self.state.event_fd = -1
         self.state.wake_fd = -1
         self._open = False
 
-    def __init__(self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True):
+    def __init__(self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True, coalesce_us: int = 300):
         cdef WorkerState *w = &self.state
         if not 0 <= index <= 255:
             raise ValueError(f"worker index {index} is out of range: 0 to 255")
         w.udp = udp_open(udp_host, udp_port, gso)
         w.router = router_open(index, int.from_bytes(os.urandom(2), "big"), clock_us(CLOCK_REALTIME) - monotonic_us())
+        # Neither equal sizes nor company save anything where every datagram is a send of its own.
+        w.router.equalise = w.udp.gso
+        w.coalesce_us = coalesce_us if w.udp.gso else 0
         w.event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         w.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
         if w.event_fd < 0 or w.wake_fd < 0 or handover_init(&w.lock):

@@ -23,6 +23,7 @@ OUT_PAYLOAD_TYPE, OUT_RTX = 120, 121
 RTX_OFFSET = 1
 MID_ID, DESCRIPTOR_ID = 4, 12
 SETTLE_US = 300_000
+BATCH_US = 1_000
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,10 @@ def prepare(capture: Capture, *, descriptors: bool = True) -> Played:
     return Played(driver, publisher, track, driver.now_us)
 
 
-def replay(capture: Capture, viewers: Sequence[Viewer], *, descriptors: bool = True) -> Played:
-    """All of a capture, at its own pace."""
+def replay(
+    capture: Capture, viewers: Sequence[Viewer], *, descriptors: bool = True, batch_us: int = BATCH_US
+) -> Played:
+    """All of a capture, at its own pace; what arrives within `batch_us` is received at once, as by a busy worker."""
     played = prepare(capture, descriptors=descriptors)
     driver = played.driver
     for number, viewer in enumerate(viewers):
@@ -117,7 +120,7 @@ def replay(capture: Capture, viewers: Sequence[Viewer], *, descriptors: bool = T
         spatial, temporal = viewer.targets[0][1]
         payloads: list[tuple[int, int, int | None]] = [(capture.payload_type, OUT_PAYLOAD_TYPE, OUT_RTX)]
         driver.bind(viewer.slot, played.track, 77, 1, spatial=spatial, temporal=temporal, payloads=payloads)
-    _feed(played, capture.packets, viewers)
+    _feed(played, capture.packets, viewers, batch_us)
     driver.assert_accounts_balance()
     return played
 
@@ -131,14 +134,18 @@ def _keep(viewer: Viewer) -> Callable[[bytes, int], None]:
     return keep
 
 
-def _feed(played: Played, packets: Sequence[Timed], viewers: Sequence[Viewer]) -> None:
+def _feed(played: Played, packets: Sequence[Timed], viewers: Sequence[Viewer], batch_us: int) -> None:
     driver, publisher = played.driver, played.publisher
     changes = sorted((at, n, target) for n, viewer in enumerate(viewers) for at, target in viewer.targets[1:])
+    batch_end_us = 0
     for at_us, data in packets:
+        if at_us > batch_end_us:
+            driver.pump()
+            batch_end_us = at_us + batch_us
         while changes and changes[0][0] <= at_us:
             _, number, (spatial, temporal) = changes.pop(0)
             driver.target(viewers[number].slot, spatial, temporal)
         driver.now_us = played.start_us + at_us
         publisher.datagram(publisher.protect.protect(data))
-        driver.pump()
+    driver.pump()
     driver.advance(SETTLE_US)

@@ -78,7 +78,9 @@ def test_every_target(way: Way) -> None:
     capture, held = load(name), contents(name)
     targets = [(spatial, temporal) for spatial in SPATIAL for temporal in TEMPORAL]
     viewers = [Viewer([(0, target)], descriptors=descriptors) for target in targets]
-    replay(capture, viewers, descriptors=descriptors)
+    played = replay(capture, viewers, descriptors=descriptors)
+    # The batched path: AV1 alone cuts its frames into packets that need no padding, or differ by more.
+    assert played.driver.statistics().padded_packets or capture.codec is Codec.AV1
     for (spatial, temporal), viewer in zip(targets, viewers, strict=True):
         seen = shown(capture, held, viewer)
         # Until the first keyframe of the wanted simulcast layer a lower one may be shown.

@@ -164,8 +164,8 @@ class Peer:
 class Driver:
     """One router, its virtual clock and its peers."""
 
-    def __init__(self, seed: int = 0, now_us: int = START_US) -> None:
-        self.router = Router(index=3, epoch=7, wall_offset_us=UNIX_OFFSET_US)
+    def __init__(self, seed: int = 0, now_us: int = START_US, *, equalise: bool = True, coalesce_us: int = 0) -> None:
+        self.router = Router(3, 7, UNIX_OFFSET_US, equalise=equalise, coalesce_us=coalesce_us)
         self.commands = self.router.commands
         self.now_us = now_us
         self.random = random.Random(seed)

@@ -23,6 +23,7 @@ from tests.simulation.stream_checker import StreamChecker
 from tests.simulation.stream_rules import PayloadFormat, Report, SlotDescription
 
 STEP_US = 1_000
+COALESCE_US = 2_000
 CHECK_PERIOD_US = 5_000_000
 """Browsers check consent about every 5 s (RFC 7675 §5.1)."""
 FEEDBACK_PERIOD_US = 20_000
@@ -104,10 +105,13 @@ class SimulatedRoom:
         feedback_link: LinkModel = PERFECT,
         paced: bool = False,
     ) -> None:
-        """With `paced` the receivers take transport-wide feedback: bursts wait in the pacer."""
+        """With `paced` the receivers take transport-wide feedback: bursts wait in the pacer.
+
+        Every other seed has a busy worker, which lets a frame's first packets wait for the last ones.
+        """
         self.paced = paced
         self.random = random.Random(seed)
-        self.driver = Driver(seed)
+        self.driver = Driver(seed, coalesce_us=COALESCE_US if seed % 2 else 0)
         self.publisher_link, self.receiver_link, self.feedback_link = publisher_link, receiver_link, feedback_link
         self.publishers: list[SimulatedPublisher] = []
         self.receivers: list[SimulatedReceiver] = []
