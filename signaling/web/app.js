@@ -9,6 +9,7 @@ import { Lobby } from "./lobby.js";
 /**
  * `/?room=R&name=N&autojoin=1` joins at once. For tests and demonstrations: codec, svc, width, height, fps, layers, simulcast=0,
  * video=0, audio=0, publish=0 (only watch), identity, token, statistics=1, adapt=0 (all pictures in full, seen or not).
+ * `#e2ee=PASSPHRASE` encrypts end to end: browsers keep what follows the # to themselves.
  */
 function readParameters() {
   const query = new URLSearchParams(location.search);
@@ -19,6 +20,7 @@ function readParameters() {
     name: query.get("name") ?? "",
     identity: query.get("identity") ?? undefined,
     token: query.get("token") ?? undefined,
+    passphrase: new URLSearchParams(location.hash.slice(1)).get("e2ee") ?? "",
     autojoin: query.get("autojoin") === "1",
     statistics: query.get("statistics") === "1",
     adapt: !not("adapt"),
@@ -88,6 +90,7 @@ async function join() {
   submit.disabled = true;
   const room = chooser.field("room").value.trim();
   const name = chooser.field("name").value.trim();
+  const passphrase = chooser.field("passphrase").value;
   const { wish } = chooser;
   const { tracks, problems } = await chooser.take();
   try {
@@ -98,7 +101,7 @@ async function join() {
       capture: wish,
       statistics: parameters.statistics,
       adapt: parameters.adapt,
-      connect: { room, name, identity: parameters.identity, token: tokenFor, stream: tracks, publish: parameters.publish },
+      connect: { room, name, identity: parameters.identity, token: tokenFor, stream: tracks, publish: parameters.publish, passphrase },
     });
     call.explain(problems);
     lobby.hidden = true;
@@ -123,7 +126,7 @@ function showLobby() {
 function roomAddress(room) {
   const query = new URLSearchParams(location.search);
   query.set("room", room);
-  return `?${query}`;
+  return `?${query}${location.hash}`;
 }
 
 /** @param {unknown} error @returns {string} */
@@ -134,6 +137,8 @@ function wordsOf(error) {
 
 chooser.field("room").value = parameters.room;
 chooser.field("name").value = parameters.name;
+chooser.field("passphrase").value = parameters.passphrase;
+/** @type {HTMLDetailsElement} */ (document.getElementById("encryption")).open = parameters.passphrase !== "";
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   void join();

@@ -45,6 +45,8 @@ export class Call {
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #figuresTimer;
   #soundBlocked = false;
+  /** Of whom it was said that they cannot be decrypted. @type {Set<Participant>} */
+  #undecryptable = new Set();
   #viewport = new Viewport((key) => this.#askForView(key));
   /** What was last asked for each publication. @type {Map<string, string>} */
   #asked = new Map();
@@ -102,6 +104,7 @@ export class Call {
     room.on("permissionsChanged", ({ before, now }) => this.#onPermissions(before, now));
     room.on("withdrawn", (local) => this.#onWithdrawn(local));
     room.on("mutedByAdmin", (local) => this.#onMutedByAdmin(local));
+    room.on("undecryptable", (publication) => this.#onUndecryptable(publication));
     room.on("reconnecting", () => this.#showConnection("Connection lost. Coming back …"));
     room.on("reconnected", () => this.#showConnection(null));
     room.on("closed", ({ reason, error }) => this.#onClosed(reason, error));
@@ -109,6 +112,7 @@ export class Call {
 
   #begin() {
     this.#part("room-name").textContent = this.#room.name;
+    this.#part("encrypted").hidden = !this.#room.encrypted;
     this.#addOwnTile();
     this.#button("microphone", () => this.#toggle("audio"));
     this.#button("camera", () => this.#toggle("video"));
@@ -124,6 +128,13 @@ export class Call {
     this.#showButtons();
     this.#showHeadcount();
     this.#showFigures(this.#options.statistics);
+  }
+
+  /** Said once of each participant. @param {Publication} publication */
+  #onUndecryptable({ participant }) {
+    if (this.#undecryptable.has(participant)) return;
+    this.#undecryptable.add(participant);
+    this.#options.notify(`${participant.name} uses another passphrase, or none: you can neither see nor hear each other.`);
   }
 
   // --- media elements: one per slot for as long as the slot lives; pictures move between tiles, sound stays parked

@@ -10,6 +10,7 @@
  * the room goes on, so nothing outside keeps hold of it.
  */
 
+import { Encryption } from "./e2ee.js";
 import { Emitter } from "./emitter.js";
 import { LocalPublication } from "./media.js";
 import { Publication, Participant, Roster } from "./roster.js";
@@ -50,6 +51,7 @@ const RECONNECT_JITTER = 0.3;
  * @property {string | TokenSource} [token]
  * @property {MediaStream | MediaStreamTrack[]} [stream]  published with the first offer: earlier than by `publish` afterwards
  * @property {PublishOptions} [publish]  how
+ * @property {string} [passphrase]  encrypts all media end to end; the others need the same one. It is not sent anywhere
  *
  * @typedef {"connecting" | "connected" | "reconnecting" | "closed"} RoomState
  *
@@ -62,6 +64,7 @@ const RECONNECT_JITTER = 0.3;
  * @property {{publication: Publication, spatial: number, temporal: number}} layer  what the server forwards of it
  * @property {{publication: Publication, reason: "bandwidth" | "overload" | null}} paused  the server forwards nothing of it; null: it does again
  * @property {{participantId: string, score: number}} quality  of a connection, 1 (bad) to 5; may be ours
+ * @property {Publication} undecryptable  it comes, but with another passphrase or without any; told again now and then
  * @property {string[]} speakers      ids of the participants that speak, the loudest first; ours may be among them
  * @property {{before: Permissions, now: Permissions}} permissionsChanged  of ours
  * @property {LocalPublication} withdrawn   ours, by the server: it may not be published. Its track is the listener's to stop
@@ -97,6 +100,8 @@ export class Room extends Emitter {
   #permissions = null;
   /** @type {number | null} */
   #retryAfterMs = null;
+  /** @type {Encryption | null} */
+  #encryption = null;
   #onPageHide = () => void this.leave();
 
   /** @param {string} url @param {ConnectOptions} options */
@@ -120,6 +125,7 @@ export class Room extends Emitter {
       room.#local.add(new LocalPublication(track, options.publish ?? {}));
     }
     try {
+      if (options.passphrase) room.#encryption = await Encryption.fromPassphrase(options.passphrase, options.room);
       await room.#enter();
     } catch (error) {
       room.#finish("not joined", asSfuError(error));
@@ -145,6 +151,11 @@ export class Room extends Emitter {
   /** Null before the join. */
   get permissions() {
     return this.#permissions;
+  }
+
+  /** Whether all media is encrypted end to end. */
+  get encrypted() {
+    return this.#encryption !== null;
   }
 
   /** @param {import("./media.js").Source} source */
@@ -315,6 +326,8 @@ export class Room extends Emitter {
       onSlot: (slot) => this.emit("slot", slot),
       onSlotChange: (slot, previous) => this.#onSlotChange(slot, previous),
       onState: (media) => this.#onMediaState(session, media),
+      encryption: this.#encryption,
+      onUndecryptable: ({ publication }) => void (publication && this.emit("undecryptable", publication)),
     });
     const before = this.#session;
     this.#session = session;
@@ -397,6 +410,7 @@ export class Room extends Emitter {
     globalThis.removeEventListener?.("pagehide", this.#onPageHide);
     this.#setState("closed");
     if (this.#session) this.#closeSession(this.#session);
+    this.#encryption?.close();
     this.emit("closed", { reason, error });
   }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import { ENCRYPTABLE_CODECS } from "./e2ee.js";
 import { orderCodecs, sendEncodings, videoLayers } from "./encodings.js";
 import { Slot } from "./slots.js";
 
@@ -39,6 +40,8 @@ const DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#depe
  * @property {(slot: Slot<Publication>) => void} onSlot  a slot was added to the pool
  * @property {(slot: Slot<Publication>, before: Publication | null) => void} onSlotChange
  * @property {(media: MediaConnection) => void} onState  another `state`
+ * @property {import("./e2ee.js").Encryption | null} encryption
+ * @property {(slot: Slot<Publication>) => void} onUndecryptable  what comes is encrypted with another key, or not at all
  */
 
 /** What we publish. It outlives the connection that sends it; `id` and `number` are null until the server has accepted it. */
@@ -73,12 +76,17 @@ export class MediaConnection {
   /** @param {MediaHandlers} handlers */
   constructor(handlers) {
     this.#handlers = handlers;
-    this.#pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" });
+    const configuration = { ...handlers.encryption?.configuration, bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" };
+    this.#pc = new RTCPeerConnection(/** @type {RTCConfiguration} */ (configuration));
     this.#pc.onconnectionstatechange = () => handlers.onState(this);
   }
 
   get state() {
     return this.#pc.connectionState;
+  }
+
+  get #videoCodecs() {
+    return this.#handlers.encryption ? ENCRYPTABLE_CODECS : VIDEO_CODECS;
   }
 
   get slots() {
@@ -93,14 +101,16 @@ export class MediaConnection {
   /** @param {LocalPublication} local */
   add(local) {
     const { track, options } = local;
-    const mode = options.scalabilityMode ?? DEFAULT_MODES[options.codec ?? ""];
+    const codec = this.#videoCodecs.find((name) => name === options.codec);
+    const mode = options.scalabilityMode ?? DEFAULT_MODES[codec ?? ""];
     const layers = track.kind === "video" ? videoLayers(track.getSettings(), { ...options, scalabilityMode: mode }) : undefined;
     const transceiver = this.#pc.addTransceiver(track, {
       direction: "sendonly",
       streams: [new MediaStream([track])],
       ...(layers ? { sendEncodings: sendEncodings(layers, mode) } : {}),
     });
-    const wanted = track.kind === "audio" ? AUDIO_CODECS : preferring(VIDEO_CODECS, options.codec);
+    this.#handlers.encryption?.protect(transceiver.sender);
+    const wanted = track.kind === "audio" ? AUDIO_CODECS : preferring(this.#videoCodecs, codec);
     setCodecs(transceiver, RTCRtpSender.getCapabilities(track.kind)?.codecs ?? [], wanted);
     if (track.kind === "video") offerExtension(transceiver, DEPENDENCY_DESCRIPTOR);
     this.#senders.set(local, { transceiver, layers, settled: Promise.resolve() });
@@ -201,9 +211,10 @@ export class MediaConnection {
   /** @param {"audio" | "video"} kind */
   #addSlot(kind) {
     const transceiver = this.#pc.addTransceiver(kind, { direction: "recvonly" });
-    setCodecs(transceiver, RTCRtpReceiver.getCapabilities(kind)?.codecs ?? [], kind === "audio" ? AUDIO_CODECS : VIDEO_CODECS);
+    setCodecs(transceiver, RTCRtpReceiver.getCapabilities(kind)?.codecs ?? [], kind === "audio" ? AUDIO_CODECS : this.#videoCodecs);
     if (kind === "video") offerExtension(transceiver, DEPENDENCY_DESCRIPTOR);
     const slot = new Slot(transceiver, this.#handlers.onSlotChange);
+    this.#handlers.encryption?.open(transceiver.receiver, () => this.#handlers.onUndecryptable(slot));
     this.#slots.push(slot);
     this.#handlers.onSlot(slot);
   }

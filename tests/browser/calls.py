@@ -42,11 +42,14 @@ class CallPage:
 
     @classmethod
     async def join(cls, page: BrowserPage, url: str, room: str, name: str, **parameters: str | int) -> CallPage:
+        """With `passphrase` everything is encrypted end to end; it stands in the address's fragment."""
         call = cls(page, name)
         # Pictures in full, whatever the window's size, unless the test is about just that.
         fixed = {"room": room, "name": name, "autojoin": 1, "statistics": 1, "adapt": 0}
+        passphrase = parameters.pop("passphrase", "")
         query = urlencode({**fixed, **parameters})
-        await page.goto(f"{url.rstrip('/')}/?{query}")
+        fragment = "#" + urlencode({"e2ee": passphrase}) if passphrase else ""
+        await page.goto(f"{url.rstrip('/')}/?{query}{fragment}")
         await call.look_in()
         return call
 

@@ -31,6 +31,15 @@ globalThis.probe = {
     return [...document.querySelectorAll(".tile")].find((tile) => tile.querySelector(".name").textContent === name);
   },
 
+  /** What a tile shows, as 16 × 9 pixels of red, green and blue; empty while there is no picture. */
+  picture(name) {
+    const video = this.tile(name)?.querySelector("video");
+    if (!video || video.readyState < 2 || !video.videoWidth) return [];
+    const context = Object.assign(document.createElement("canvas"), { width: 16, height: 9 }).getContext("2d");
+    context.drawImage(video, 0, 0, 16, 9);
+    return [...context.getImageData(0, 0, 16, 9).data].filter((_, index) => index % 4 < 3);
+  },
+
   /** Sets one of the tile's layer controls as a hand would. */
   choose(name, control, value) {
     const select = this.tile(name).querySelector(`select[name=${control}]`);
