@@ -23,7 +23,8 @@ class Surroundings:
     spec: LoadSpec
     certificate: Certificate
     latency: Histogram
-    on_first_frame: Callable[[Bot], None]
+    on_first_frame: Callable[[Bot, float], None]
+    """And how many seconds ago it came."""
     on_lost: Callable[[Bot, str], None]
     """The connection of a bot that was inside ended by itself, and why."""
 

@@ -39,6 +39,13 @@ class StreamCounts(NamedTuple):
     first_us: int
     last_us: int
     jitter_ms: float
+    first_frame_us: int = 0
+    """When the first frame was there."""
+    freezes: int = 0
+    frozen_us: int = 0
+    """Of freezes that are over."""
+    watched_us: int = 0
+    """From frame to frame, without what was paused."""
 
 
 class SenderCounts(NamedTuple):

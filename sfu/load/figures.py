@@ -19,7 +19,7 @@ class Counters:
 
     received_packets: int = 0
     received_bytes: int = 0
-    """RTP payload."""
+    """Of media datagrams."""
     expected_packets: int = 0
     """By the sequence numbers of the slots."""
     lost_packets: int = 0
@@ -105,6 +105,10 @@ class Sample:
     latency: Histogram
     own_cpu_s: float
     server: ServerSample | None = None
+    own_drops: int = 0
+    """Packets that this machine's kernel dropped because the test was too slow to take them."""
+    lateness_us: int = 0
+    """How late the test has sent a frame, at worst."""
 
 
 MAX_SCORES: Final = 2000

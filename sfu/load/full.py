@@ -134,7 +134,7 @@ class FullBot:
         self._look(frame)
         if not self._had_frame:
             self._had_frame = True
-            self._around.on_first_frame(self)
+            self._around.on_first_frame(self, 0.0)
 
     def _look(self, frame: VideoFrame) -> None:
         self.score.picture(frame.width, frame.height)

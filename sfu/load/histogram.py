@@ -40,10 +40,10 @@ class Histogram:
         self.counts: dict[int, int] = dict(counts or {})
         self.total = sum(self.counts.values())
 
-    def add(self, value_us: int) -> None:
+    def add(self, value_us: int, times: int = 1) -> None:
         bucket = bucket_of(value_us)
-        self.counts[bucket] = self.counts.get(bucket, 0) + 1
-        self.total += 1
+        self.counts[bucket] = self.counts.get(bucket, 0) + times
+        self.total += times
 
     def merge(self, other: Histogram) -> None:
         for bucket, count in other.counts.items():

@@ -1,25 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A light bot of a load test: a `LightPeer` whose packets are timed and counted."""
+"""A light bot of a load test in Python: it sees each packet, and its network can be a bad one."""
 
 from __future__ import annotations
 
 import struct
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from zlib import crc32
 
-from sfu.client.messages import Event, LayerChanged, Publication, SlotBound, SubscriptionPaused
-from sfu.client.signal import ClientError
+from sfu.client.messages import Event, LayerChanged, SlotBound, SubscriptionPaused
 from sfu.load.bots import Surroundings
 from sfu.load.connection import now_us
 from sfu.load.figures import LAYERS, Counters
 from sfu.load.freezes import PictureWatch
-from sfu.load.media import AudioSpec, PacketMark, VideoLayer, VideoSpec
+from sfu.load.media import PacketMark
 from sfu.load.peer import LightPeer, LightSpec
 from sfu.load.receiving import LightSlot, ReceivedPacket
-from sfu.load.scenarios import QUIET, SPEAKING, Seat
-from sfu.load.spec import LoadSpec
+from sfu.load.scenarios import Seat
+from sfu.load.wishes import camera, first_level, microphone, set_highest_layer
 from sfu.wire.vp8 import parse_descriptor
 
 # Monotonic clocks can be compared within one boot of one machine only.
@@ -27,7 +26,6 @@ BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 STAMP: Final = struct.Struct("!4sQ")
 # Stamps stand right behind the codec's headers: the longest are VP8's descriptor (6) and a keyframe's header (10).
 STAMP_WITHIN: Final = 40
-RIDS: Final = ("q", "h", "f")
 
 
 def _clock_mark() -> bytes:
@@ -55,24 +53,6 @@ def latency_us(payload: bytes, arrived_us: int) -> int | None:
     return arrived_us - made_us
 
 
-def camera(spec: LoadSpec) -> VideoSpec:
-    """Each layer has half the width of the next and a third of its bitrate."""
-    layers = []
-    for below in range(spec.layers):
-        width = max(32, spec.width >> below)
-        bitrate_bps = max(10_000, round(spec.bitrate * 1000 / 3**below))
-        layers.append((width, max(18, width * 9 // 16), bitrate_bps))
-    layers.reverse()
-    named = (VideoLayer(rid, width, height, rate) for rid, (width, height, rate) in zip(RIDS, layers, strict=False))
-    return VideoSpec(tuple(named), fps=spec.fps)
-
-
-def microphone(spec: LoadSpec, level: int) -> AudioSpec | None:
-    if not spec.audio_bitrate:
-        return None
-    return AudioSpec(bitrate_bps=round(spec.audio_bitrate * 1000), level=level, voice=level < QUIET)
-
-
 class LightBot:
     def __init__(self, seat: Seat, around: Surroundings) -> None:
         self.seat: Final = seat
@@ -91,13 +71,12 @@ class LightBot:
 
     async def join(self) -> None:
         spec = self._around.spec
-        speaks = spec.scenario != "speakers" and self._is_first_of_room
         light = LightSpec(
             room=self.seat.room,
             name=self.seat.name,
             identity=self.seat.name,
             token=await self._around.token_for(self.seat),
-            audio=microphone(spec, SPEAKING if speaks else QUIET) if self.seat.publishes else None,
+            audio=microphone(spec, first_level(spec, self.seat)) if self.seat.publishes else None,
             video=camera(spec) if self.seat.publishes else None,
             video_slots=self.seat.slots,
             dynacast=True,
@@ -124,18 +103,8 @@ class LightBot:
             self._peer.publisher.audio = microphone(self._around.spec, level)
 
     async def wish(self, max_spatial: int) -> None:
-        peer = self._peer
-        if peer is None:
-            return
-        for publication in [one for one in peer.roster.publications.values() if one.kind == "video"]:
-            await self._wish(peer, publication, max_spatial=max_spatial)
-
-    async def _wish(self, peer: LightPeer, publication: Publication, **wish: Any) -> None:
-        try:
-            await peer.set_wish(publication.id, **wish)
-        except ClientError as error:
-            if error.code != "not_found" and not self._leaving:  # it may have been withdrawn meanwhile
-                raise
+        if self._peer is not None:
+            await set_highest_layer(self._peer, max_spatial)
 
     def counters(self) -> Counters:
         peer = self._peer
@@ -149,7 +118,7 @@ class LightBot:
         watches = self._watches.values()
         found = Counters(
             received_packets=sum(slot.packets + slot.recovered for slot in slots),
-            received_bytes=sum(slot.octets for slot in slots),
+            received_bytes=peer.connection.statistics.received_bytes,
             expected_packets=sum(slot.packets - slot.late - slot.duplicates + slot.lost for slot in slots),
             lost_packets=sum(slot.lost for slot in slots),
             repaired_packets=sum(slot.late + slot.recovered for slot in slots),
@@ -167,10 +136,6 @@ class LightBot:
         )
         found.layer_bytes = list(self._layer_bytes)
         return found
-
-    @property
-    def _is_first_of_room(self) -> bool:
-        return self.seat.number % self._around.spec.participants == 0
 
     def _on_packet(self, received: ReceivedPacket) -> None:
         slot, packet = received.slot, received.packet
@@ -202,7 +167,7 @@ class LightBot:
         self._watches[slot.mid].frame(arrived_us)
         if not self._had_frame:
             self._had_frame = True
-            self._around.on_first_frame(self)
+            self._around.on_first_frame(self, 0.0)
 
     def _on_event(self, event: Event) -> None:
         match event:

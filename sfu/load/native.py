@@ -16,7 +16,8 @@ from sfu.client.messages import Event, PublishLayers
 from sfu.load.connection import LightConnection
 from sfu.load.counts import SenderCounts, StreamCounts
 from sfu.load.description import ABS_SEND_TIME, AUDIO_LEVEL, CLOCK_RATE_HZ, MID, OPUS, RID, TRANSPORT_CC, VP8
-from sfu.load.peer import LightPeer, LightSpec, ignore_event, ignore_packet
+from sfu.load.media import AudioSpec
+from sfu.load.peer import LightPeer, LightSpec, ignore_event, ignore_packet, ignore_reason
 from sfu.load.programs import Media, synthetic
 from sfu.load.publishing import AUDIO_MID, VIDEO_MID
 from sfu.load.receiving import LightSlot
@@ -35,6 +36,11 @@ GroupOf = Callable[[LightSlot], int]
 
 def group_by_kind(slot: LightSlot) -> int:
     return VIDEO_GROUP if slot.kind == "video" else AUDIO_GROUP
+
+
+def level_byte(audio: AudioSpec) -> int:
+    """RFC 6464."""
+    return (0x80 if audio.voice else 0) | audio.level & 0x7F
 
 
 class TrafficHub:
@@ -80,8 +86,9 @@ class NativePeer(LightPeer):
         media: Media,
         on_event: Callable[[Event], None],
         group_of: GroupOf,
+        on_lost: Callable[[str], None] = ignore_reason,
     ) -> None:
-        super().__init__(spec, certificate, ignore_packet, self._take_event)
+        super().__init__(spec, certificate, ignore_packet, self._take_event, on_lost)
         self._hub = hub
         self._media = media
         self._on_event_too = on_event
@@ -99,10 +106,11 @@ class NativePeer(LightPeer):
         certificate: Certificate | None = None,
         on_event: Callable[[Event], None] = ignore_event,
         group_of: GroupOf = group_by_kind,
+        on_lost: Callable[[str], None] = ignore_reason,
     ) -> Self:
         """A bot whose media flows. `media` has as many layers as `spec.video`; None: synthetic, as the spec says."""
         media = media or synthetic(spec.audio, spec.video)
-        peer = cls(spec, certificate or Certificate(), hub, media, on_event, group_of)
+        peer = cls(spec, certificate or Certificate(), hub, media, on_event, group_of, on_lost)
         try:
             await peer._enter(url)
         except BaseException:
@@ -118,12 +126,24 @@ class NativePeer(LightPeer):
         """What it has sent; empty when it is gone."""
         return [] if self.number is None else self._hub.traffic.senders(self.number)
 
+    def speak(self, audio: AudioSpec) -> None:
+        """From now on the microphone says so."""
+        stream = self.publisher.audio_stream
+        if self.number is not None and stream is not None:
+            self._hub.traffic.set_sender_level(self.number, stream.ssrc, level_byte(audio))
+
+    def pause(self, ssrc: int) -> None:
+        """No picture is expected in this slot now."""
+        if self.number is not None:
+            self._hub.traffic.pause_stream(self.number, ssrc)
+
     def _on_state(self, state: TransportState) -> None:
         if state is TransportState.CONNECTED:
             self._hand_over()
         elif state in (TransportState.FAILED, TransportState.CLOSED) and self.number is not None:
             number, self.number = self.number, None
             self._hub.dismiss(number)
+            self._tell_lost(f"media: {self.connection.failure or 'closed'}")
 
     def _take_event(self, event: Event) -> None:
         if isinstance(event, PublishLayers) and self.spec.dynacast and self.number is not None:
@@ -155,7 +175,6 @@ class NativePeer(LightPeer):
         traffic = self._hub.traffic
         audio, videos = self.publisher.audio_stream, self.publisher.video_streams
         if audio is not None and self._media.audio is not None and self.spec.audio is not None:
-            level = (0x80 if self.spec.audio.voice else 0) | self.spec.audio.level & 0x7F
             traffic.add_sender(
                 number,
                 self._media.audio,
@@ -168,7 +187,7 @@ class NativePeer(LightPeer):
                 transport_cc_id=TRANSPORT_CC,
                 abs_send_time_id=ABS_SEND_TIME,
                 audio_level_id=AUDIO_LEVEL,
-                audio_level=level,
+                audio_level=level_byte(self.spec.audio),
             )
         for stream, program in zip(videos, self._media.layers, strict=True):
             traffic.add_sender(

@@ -3,6 +3,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from sfu.load.picture_log cimport PictureLog
 from sfu.wire.rtcp cimport ReportBlock
 
 
@@ -35,6 +36,7 @@ cdef struct ReceptionLog:
     uint64_t packets            # all that came, duplicates too, retransmissions not
     uint64_t bytes              # of them, as SRTP
     uint64_t frames             # markers
+    PictureLog picture          # of these
     uint64_t duplicates
     uint64_t late
     uint64_t recovered          # by retransmission

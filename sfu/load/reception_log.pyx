@@ -4,6 +4,8 @@
 from libc.stdint cimport int16_t, int32_t
 from libc.string cimport memset
 
+from sfu.load.picture_log cimport picture_log_frame
+
 cdef enum:
     FIRST_NACK_AFTER_US = 10_000
     NACK_INTERVAL_US = 100_000
@@ -98,7 +100,9 @@ cdef int reception_log_add(ReceptionLog *log, uint16_t sequence, uint32_t timest
     cdef int64_t extended
     log.packets += 1
     log.bytes += size
-    log.frames += marker
+    if marker:
+        log.frames += 1
+        picture_log_frame(&log.picture, arrival_us)
     log.last_us = arrival_us
     measure_jitter(log, timestamp, arrival_us)
     if not log.started:

@@ -22,6 +22,8 @@ from sfu.load.verdict import Check, Verdict, judge
 FORMAT: Final = 1
 SECRETS: Final = ("key", "token_url")
 EXAMPLES: Final = 10
+# Later than this, and receivers see a freeze that is not the server's.
+MAX_LATENESS_US: Final = 150_000
 
 
 class CheckReport(msgspec.Struct, frozen=True):
@@ -126,7 +128,7 @@ def make_report(
         ended=outcome.ended,
         options=_options(spec),
         machine=msgspec.to_builtins(machine),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *_own_faults(record)),
         holds=verdict.holds,
         capacity=capacity,
         checks=tuple(_check(check) for check in verdict.checks),
@@ -186,6 +188,21 @@ def _options(spec: LoadSpec) -> dict[str, Any]:
 
 def _plain(figures: Figures | FullFigures | None) -> dict[str, Any] | None:
     return None if figures is None else dict(msgspec.to_builtins(figures))
+
+
+def _own_faults(record: Record) -> list[str]:
+    """Where the test, and not the server, was too slow."""
+    last = record.samples[-1] if record.samples else None
+    found = []
+    if last is not None and last.own_drops:
+        found.append(
+            f"this machine dropped {last.own_drops} packets that the test was too slow to take: use more machines"
+        )
+    if last is not None and last.lateness_us > MAX_LATENESS_US:
+        found.append(
+            f"the test itself sent a frame {last.lateness_us / 1000:.0f} ms late: this machine has too much to do"
+        )
+    return found
 
 
 def _check(check: Check) -> CheckReport:

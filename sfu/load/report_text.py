@@ -108,6 +108,7 @@ def render_report(report: Report) -> RenderableType:
     parts: list[RenderableType] = [title]
     if report.ended:
         parts.append(Text(f"ended early: {report.ended}", style="yellow"))
+    parts += [Text(f"note: {note}", style="yellow") for note in report.warnings]
     parts.append(Padding(table, (1, 2)))
     if report.steps:
         parts.append(Padding(_steps(report), (0, 2, 1, 2)))

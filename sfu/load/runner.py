@@ -19,6 +19,9 @@ from sfu.load.bots import Bot, Surroundings
 from sfu.load.figures import Arrival, Counters, Failure, Figures, FirstFrame, Record, Sample, figures
 from sfu.load.histogram import Histogram
 from sfu.load.light import LightBot
+from sfu.load.native import AUDIO_GROUP, VIDEO_GROUP, TrafficHub
+from sfu.load.native_bot import NativeBot
+from sfu.load.reception_log import bucket_upper_us
 from sfu.load.scenarios import Action, Join, Leave, Seat, Speak, Wish, due, steady_from_s
 from sfu.load.server_metrics import MetricsReader, metrics_address
 from sfu.load.spec import LoadSpec
@@ -38,7 +41,6 @@ HOPELESS_AFTER: Final = 10
 MAX_NOTED: Final = 100_000
 
 Noted = TypeVar("Noted")
-MakeBot = Callable[[Seat, Surroundings], Bot]
 
 
 class LoadError(Exception):
@@ -75,22 +77,13 @@ class Outcome:
         return None if self.steady_from_s is None else figures(self.record, self.steady_from_s, self.ended_s)
 
 
-def make_bot(seat: Seat, around: Surroundings) -> Bot:
-    if seat.full:
-        from sfu.load.full import FullBot
-
-        return FullBot(seat, around)
-    return LightBot(seat, around)
-
-
 class Runner:
     """`run` once. `stop` ends it early, and what was seen so far is the outcome."""
 
-    def __init__(self, spec: LoadSpec, on_sample: Callable[[Runner], None], make: MakeBot = make_bot) -> None:
+    def __init__(self, spec: LoadSpec, on_sample: Callable[[Runner], None]) -> None:
         self.spec: Final = spec
         self.outcome: Final = Outcome()
         self._on_sample = on_sample
-        self._make = make
         self._latency = Histogram()
         self._around = Surroundings(
             spec=spec,
@@ -109,6 +102,8 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._joins = asyncio.Semaphore(spec.joining)
         self._stopped = asyncio.Event()
+        # A bad network is made in Python, where each packet passes by.
+        self._hub = None if spec.scenario == "network" else TrafficHub()
         self._metrics = MetricsReader(metrics_address(spec.url, spec.metrics_url))
 
     @property
@@ -136,16 +131,28 @@ class Runner:
 
     async def run(self) -> Outcome:
         """`LoadError` if the server cannot be reached."""
-        await _reach(self.spec.url)
         self._started_s = time.monotonic()
         try:
+            await _reach(self.spec.url)
+            self._started_s = time.monotonic()
             await self._sample()
             await self._play()
         finally:
             self.outcome.metrics_problem = self._metrics.problem
             await self._leave_all()
             await self._metrics.close()
+            if self._hub is not None:
+                self._hub.close()
         return self.outcome
+
+    def _make(self, seat: Seat) -> Bot:
+        if seat.full:
+            from sfu.load.full import FullBot  # with its codecs, for those who want them
+
+            return FullBot(seat, self._around)
+        if self._hub is not None:
+            return NativeBot(seat, self._around, self._hub)
+        return LightBot(seat, self._around)
 
     # The course of it
 
@@ -223,7 +230,7 @@ class Runner:
         task = asyncio.current_task()
         try:
             async with self._joins:
-                bot = self._make(seat, self._around)
+                bot = self._make(seat)
                 began_s = self.now_s
                 self._join_began_s[seat] = began_s
                 await bot.join()
@@ -234,11 +241,11 @@ class Runner:
         self._note(self.outcome.record.arrivals, Arrival(self.now_s, (self.now_s - began_s) * 1000))
 
     async def _leave(self, bot: Bot, *, silently: bool) -> None:
-        self._receiving.discard(bot.seat)
-        self._join_began_s.pop(bot.seat, None)
         try:
             await bot.leave(silently=silently)
         finally:
+            self._receiving.discard(bot.seat)
+            self._join_began_s.pop(bot.seat, None)
             counters = bot.counters()
             self._gone.add(counters)
             if bot.score is not None:
@@ -259,12 +266,13 @@ class Runner:
 
     # What is noted
 
-    def _on_first_frame(self, bot: Bot) -> None:
+    def _on_first_frame(self, bot: Bot, ago_s: float) -> None:
         began_s = self._join_began_s.get(bot.seat)
         if began_s is None:
             return
         self._receiving.add(bot.seat)
-        self._note(self.outcome.record.first_frames, FirstFrame(self.now_s, (self.now_s - began_s) * 1000))
+        came_s = self.now_s - ago_s
+        self._note(self.outcome.record.first_frames, FirstFrame(came_s, (came_s - began_s) * 1000))
 
     def _on_lost(self, bot: Bot, reason: str) -> None:
         if self._inside.get(bot.seat.number) is not bot:
@@ -294,21 +302,34 @@ class Runner:
         counters.add(self._gone)
         for bot in self._inside.values():
             counters.add(bot.counters())
+        totals = None if self._hub is None else self._hub.traffic.totals()
         sample = Sample(
             at_s=self.now_s,
             begun=self._begun,
             inside=len(self._inside),
             receiving=len(self._receiving),
             counters=counters,
-            latency=self._latency.copy(),
+            latency=self._latency_so_far(),
             own_cpu_s=time.process_time(),
             server=server,
+            own_drops=0 if totals is None else totals.kernel_dropped,
+            lateness_us=0 if totals is None else totals.latest_us,
         )
         self.outcome.record.samples.append(sample)
         all_in = self._begun > 0 and not self._joining and sample.at_s >= steady_from_s(self.spec)
         if self.outcome.steady_from_s is None and all_in:
             self.outcome.steady_from_s = sample.at_s + SETTLE_S
         self._on_sample(self)
+
+    def _latency_so_far(self) -> Histogram:
+        """Of both kinds of light bots."""
+        latency = self._latency.copy()
+        if self._hub is not None:
+            for group in (VIDEO_GROUP, AUDIO_GROUP):
+                for bucket, count in enumerate(self._hub.traffic.latency(group).counts):
+                    if count:
+                        latency.add(bucket_upper_us(bucket), count)
+        return latency
 
 
 async def _reach(url: str) -> None:

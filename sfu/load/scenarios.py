@@ -33,6 +33,7 @@ class Seat:
     impaired: bool = False
     generation: int = 0
     """How many bots had it before."""
+    is_first_of_room: bool = False
 
     @property
     def name(self) -> str:
@@ -102,6 +103,7 @@ def seat(spec: LoadSpec, number: int) -> Seat:
         publishes=publishes,
         slots=0 if webinar and publishes else spec.slots or min(MAX_PICTURES, pictures),
         full=number < spec.full,
+        is_first_of_room=number == 0 if webinar else number % spec.participants == 0,
         impaired=spec.scenario == "network" and _is_spread(number, round(spec.bots * spec.impaired / 100), spec.bots),
     )
 

@@ -15,6 +15,7 @@ from sfu.engine.handover cimport (
 )
 from sfu.engine.srtp cimport srtp_close, srtp_open
 from sfu.engine.transport_cc cimport arrival_log_init
+from sfu.load.picture_log cimport picture_log_look, picture_log_pause
 from sfu.load.program cimport SDES_MAX, Program, sender_init
 from sfu.load.reception_log cimport HISTOGRAM_BUCKETS, reception_log_init, reception_log_lost
 from sfu.load.traffic_io cimport peer_care, peer_receive, peer_send, scratch_close, scratch_open, socket_prepare
@@ -187,7 +188,7 @@ cdef class Traffic:
     cdef TrafficState state
     cdef object _thread
     cdef object _random
-    cdef list _programs
+    cdef set _programs          # which senders play
 
     def __cinit__(self, *, bint gro=False, int sample_every=16, bint sample_markers=False, int64_t poll_us=1000,
                   int64_t feedback_ms=50):
@@ -208,7 +209,7 @@ cdef class Traffic:
         t.scratch = scratch_open(gro)
         if t.spread == NULL or t.control == NULL or t.scratch == NULL:
             raise MemoryError
-        self._programs = []
+        self._programs = set()
         self._random = random.Random()
 
     def __dealloc__(self):
@@ -398,7 +399,7 @@ cdef class Traffic:
         sender.sequence = self._random.randrange(1 << 15)
         sender.timestamp_base = self._random.randrange(1 << 32)
         sender.picture_id = self._random.randrange(1 << 15)
-        self._programs.append(program)
+        self._programs.add(program)
         handover_control_lock_nogil(&self.state)
         sender.due_us = clock_ns(CLOCK_MONOTONIC) // 1000 + delay_us
         self.state.next_due_us = min(self.state.next_due_us, sender.due_us)
@@ -430,6 +431,26 @@ cdef class Traffic:
                     self.state.next_due_us = min(self.state.next_due_us, sender.due_us)
         handover_control_unlock(&self.state.lock)
 
+    def set_sender_level(self, uint32_t number, uint32_t ssrc, int audio_level):
+        """From now on the microphone says so (RFC 6464, the voice bit included)."""
+        cdef Peer *p = self._peer(number)
+        cdef uint32_t i
+        handover_control_lock_nogil(&self.state)
+        for i in range(p.sender_count):
+            if p.senders[i].ssrc == ssrc:
+                p.senders[i].audio_level = <uint8_t>audio_level
+        handover_control_unlock(&self.state.lock)
+
+    def pause_stream(self, uint32_t number, uint32_t ssrc):
+        """No picture is expected on this SSRC: until the next frame, nothing is a freeze."""
+        cdef Peer *p = self._peer(number)
+        cdef uint32_t i
+        handover_control_lock_nogil(&self.state)
+        for i in range(p.log_count):
+            if p.logs[i].ssrc == ssrc:
+                picture_log_pause(&p.logs[i].picture)
+        handover_control_unlock(&self.state.lock)
+
     # What was counted
 
     def streams(self, uint32_t number):
@@ -437,15 +458,18 @@ cdef class Traffic:
         cdef Peer *p = self._peer(number)
         cdef ReceptionLog *log
         cdef uint32_t i
+        cdef int64_t wall_us = clock_ns(CLOCK_REALTIME) // 1000
         found = []
         handover_control_lock_nogil(&self.state)
         try:
             for i in range(p.log_count):
                 log = p.logs[i]
+                picture_log_look(&log.picture, wall_us)
                 found.append(StreamCounts(
                     log.ssrc, log.group, log.packets, log.bytes, log.frames, reception_log_lost(log), log.duplicates,
                     log.late, log.recovered, log.retransmissions, log.nacks, log.given_up, log.verified, log.forged,
-                    log.first_us, log.last_us, log.jitter * 1000 / log.clock_rate_hz))
+                    log.first_us, log.last_us, log.jitter * 1000 / log.clock_rate_hz, log.picture.first_us,
+                    log.picture.freezes, log.picture.frozen_us, log.picture.watched_us))
         finally:
             handover_control_unlock(&self.state.lock)
         return found

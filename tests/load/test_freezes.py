@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from sfu.load.freezes import PictureWatch
+from sfu.load.picture_log import PictureCounter
 
 FRAME_US = 66_667
 
@@ -50,3 +54,27 @@ def test_what_is_paused_does_not_freeze() -> None:
     steady(watch, last_us + 10_000_000, 5)
     assert watch.freezes == 0
     assert watch.watched_us == 43 * FRAME_US
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("frame"), st.integers(0, 400_000)),
+            st.tuples(st.sampled_from(["look", "pause"]), st.integers(0, 1_000_000)),
+        ),
+        max_size=120,
+    )
+)
+def test_the_native_watch_counts_the_same(steps: list[tuple[str, int]]) -> None:
+    native, watch = PictureCounter(), PictureWatch()
+    now_us = 1
+    for what, wait_us in steps:
+        now_us += wait_us
+        for one in (native, watch):
+            if what == "frame":
+                one.frame(now_us)
+            elif what == "look":
+                one.look(now_us)
+            else:
+                one.pause()
+        assert native.counts == (watch.freezes, watch.frozen_us, watch.watched_us)
