@@ -29,7 +29,7 @@ from sfu.load.pictures import (
 LAST_MS = (1 << TIME_BITS) - 1
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, LAST_MS), st.sampled_from([(160, 90), (640, 360), (321, 179), (1280, 720)]))
 def test_what_is_drawn_is_read(made_ms: int, size: tuple[int, int]) -> None:
     luma = draw_luma(made_ms, *size)
