@@ -39,6 +39,17 @@ PANELS: Final[list[tuple[str, str, dict[str, str]]]] = [
             for percent in (50, 95)
         },
     ),
+    (
+        "Added latency",
+        "s",
+        {
+            f"{{{{kind}}}} p{percent}": (
+                f"histogram_quantile(0.{percent}, "
+                f"sum by (le, kind) (rate(pysfu_forwarding_latency_seconds_bucket[{RANGE}])))"
+            )
+            for percent in (50, 99)
+        },
+    ),
     ("Datagrams", "pps", {"{{direction}}": f"sum by (direction) (rate(pysfu_packets_total[{RANGE}]))"}),
     ("Bit rate", "bps", {"{{direction}}": f"8 * sum by (direction) (rate(pysfu_bytes_total[{RANGE}]))"}),
     (
