@@ -290,7 +290,7 @@ def test_what_was_reported_once_is_not_counted_again() -> None:
 
 
 class PacedSession(Session):
-    """Numbers are given before a pacer's queue: of each ten packets the first waits there, and the others overtake it."""
+    """Numbers are given before a pacer's queue: of ten packets the first waits there, and the others overtake it."""
 
     def run_paced(self, seconds: float, *, lose: int = 0) -> int:
         """Each `lose`-th of those that were overtaken does not arrive. Returns how many were lost."""
@@ -302,8 +302,8 @@ class PacedSession(Session):
                 sequence = overtaken if step == 9 else self.estimator.next_sequence()
                 self.estimator.sent(sequence, SIZE, self.now_us)
                 if step in (4, 9):
-                    # It knows of packets sent before the one that waits, and names that as missing: once while it waits,
-                    # once while it is on its way.
+                    # It knows of packets sent before the one that waits, and names that as missing: while it waits,
+                    # and while it is on its way.
                     self._hear()
                 if step == 9 and lose and burst % lose == 0:
                     lost += 1
