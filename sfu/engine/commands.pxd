@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Python tells the engine: a list of commands, built with the GIL and without the lock, applied the other way round."""
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from sfu.engine.tables cimport RouterState
 
 cdef struct Command:
@@ -12,6 +12,8 @@ cdef struct Command:
     int64_t rate_bps
     void *object              # prepared; the router takes it over, or it is freed
     void *second_object
+
+cdef int fill_address(uint8_t *ip, str text) except -1    # IPv4 as v4-mapped IPv6; ValueError
 
 cdef class HandlePool:
     cdef list _free

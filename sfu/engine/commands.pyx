@@ -4,6 +4,7 @@
 Every method validates, prepares the engine's object and appends; nothing is seen by the data plane until the list is
 applied. Handles are valid at once, so that later commands of the same list can use them.
 """
+import ipaddress
 import secrets
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
@@ -16,6 +17,7 @@ from sfu.engine.objects cimport (
     free_forwarder, free_track, free_transport, link_forwarder, link_keys, link_layer, link_track, link_transport,
     remove_forwarder, remove_track, remove_transport,
 )
+from sfu.engine.relay cimport RELAY_LEG_SHIFT, relay_extensions
 from sfu.engine.rewriter cimport rewriter_init
 from sfu.engine.source cimport source_mark_keyframe
 from sfu.engine.srtp cimport Srtp, srtp_close, srtp_open
@@ -103,6 +105,14 @@ cdef int copy_id(uint8_t *target, bytes value, str what) except -1:
     return len(value)
 
 
+cdef int fill_address(uint8_t *ip, str text) except -1:
+    packed = ipaddress.ip_address(text).packed
+    if len(packed) == 4:
+        packed = b"\x00" * 10 + b"\xff\xff" + packed
+    memcpy(ip, <const uint8_t *>packed, 16)
+    return 0
+
+
 cdef class Commands:
     """Commands for one router. Methods raise ValueError for a handle that is not alive or an argument out of range."""
 
@@ -178,6 +188,29 @@ cdef class Commands:
         self._append(ADD_TRANSPORT, handle).object = t
         self._children[handle] = set()
         return handle, ufrag
+
+    def add_relay(self, leg: int, remote: tuple[str, int], local: str, rtt_ms: float) -> int:
+        """One end of the relay leg of this number (docs/relay.md): media goes to and comes from `remote`, by way of our
+        address `local`. It needs keys as any transport. `rtt_ms`: a first idea of the round trip."""
+        if not 0 < leg < 1 << (32 - RELAY_LEG_SHIFT):
+            raise ValueError(f"the number of a relay leg is 1 to {(1 << (32 - RELAY_LEG_SHIFT)) - 1}, not {leg}")
+        cdef Transport *t = <Transport *>calloc(1, sizeof(Transport))
+        if t == NULL:
+            raise MemoryError
+        try:
+            fill_address(t.paths[0].path.remote.ip, remote[0])
+            fill_address(t.paths[0].path.local_ip, local)
+            t.paths[0].path.remote.port = remote[1]
+        except BaseException:
+            free(t)
+            raise
+        relay_extensions(&t.receive_extensions)
+        t.relay_leg = leg
+        t.relay_rtt_us = <int64_t>(rtt_ms * 1000)
+        t.handle = self._transports.take()
+        self._append(ADD_TRANSPORT, t.handle).object = t
+        self._children[t.handle] = set()
+        return t.handle
 
     def set_keys(self, transport: int, profile: int, receive_key_salt: bytes, send_key_salt: bytes) -> None:
         """Install SRTP keys, once in a transport's life: an index is protected once."""
@@ -291,8 +324,14 @@ cdef class Commands:
 
     # -- forwarders
 
-    def add_forwarder(self, transport: int, kind: str, mid: bytes, ssrc: int, rtx_ssrc: int, extensions: dict[int, int]) -> int:
-        """An outbound stream with fixed SSRCs. `extensions`: ExtensionKind → negotiated id. `rtx_ssrc` 0: no RTX."""
+    def add_forwarder(self, transport: int, kind: str, mid: bytes, ssrc: int, rtx_ssrc: int, extensions: dict[int, int],
+                      *, relay_layer: int = 0) -> int:
+        """An outbound stream with fixed SSRCs. `extensions`: ExtensionKind → negotiated id. `rtx_ssrc` 0: no RTX.
+
+        On a relay leg it carries the layer `relay_layer` whole, while its target is not paused.
+        """
+        if not 0 <= relay_layer < MAX_LAYERS:
+            raise ValueError(f"relay layer {relay_layer} is out of range: 0 to {MAX_LAYERS - 1}")
         self._check(self._transports, transport, "transport")
         if kind not in ("audio", "video"):
             raise ValueError(f"kind {kind!r}: choose audio or video")
@@ -305,6 +344,7 @@ cdef class Commands:
                 f.log = egress_log_open(<uint32_t>self.egress_log)
                 if f.log == NULL:
                     raise MemoryError
+            f.relay_layer = relay_layer
         except BaseException:
             free_forwarder(f)
             raise
@@ -513,12 +553,14 @@ cdef void want_target(RouterState *s, Forwarder *f, int64_t now_us) noexcept nog
     """Ask for the keyframe that a switch to the target layer needs, rather than wait for the layer's next packet."""
     cdef Track *track = f.binding.track
     cdef Source *source
+    cdef uint32_t wanted
     if track == NULL or not f.video or f.selection.target_spatial < 0:
         return
     if track.layer_count == 0:
         return
     # In a scalable stream all spatial layers are one source's.
-    source = track.layers[min(<uint32_t>f.selection.target_spatial, track.layer_count - 1)].source
+    wanted = f.relay_layer if f.transport.relay_leg else <uint32_t>f.selection.target_spatial
+    source = track.layers[min(wanted, track.layer_count - 1)].source
     if source != NULL and not (f.rewriter.bound and f.source_generation == source.generation):
         source_mark_keyframe(s, source, now_us)
 

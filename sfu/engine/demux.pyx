@@ -11,6 +11,7 @@ from sfu.engine.address cimport Datagram, Path, path_equal
 from sfu.engine.egress cimport egress_buffer, egress_commit
 from sfu.engine.feedback cimport receive_rtcp
 from sfu.engine.ingress cimport receive_rtp
+from sfu.engine.relay cimport RELAY_PATH, relay_of
 from sfu.engine.srtp cimport hmac_sha1
 from sfu.engine.tables cimport (
     DTLS_RING, EGRESS_BUFFER, EVENT_PATH, MAX_PATHS, PendingDtls, RouterState, Transport, address_map_find,
@@ -31,6 +32,7 @@ cdef enum:
 
 cdef void receive_datagram(RouterState *s, Datagram *datagram, int64_t now_us) noexcept nogil:
     cdef uint8_t first
+    cdef uint32_t handle
     cdef Transport *t
     s.received_packets += 1
     s.received_bytes += datagram.size
@@ -41,12 +43,16 @@ cdef void receive_datagram(RouterState *s, Datagram *datagram, int64_t now_us) n
     if first < 4:
         receive_stun(s, datagram, now_us)
         return
-    t = transport_of(s, address_map_find(&s.addresses, &datagram.path))
+    handle = address_map_find(&s.addresses, &datagram.path)
+    t = relay_of(s, datagram) if handle == RELAY_PATH else transport_of(s, handle)
     if t == NULL:
-        s.drops[drops.DROP_UNKNOWN_ADDRESS] += 1
+        s.drops[drops.DROP_NO_ROUTE if handle == RELAY_PATH else drops.DROP_UNKNOWN_ADDRESS] += 1
         return
     t.packets_received += 1
     t.bytes_received += datagram.size
+    if t.relay_leg:
+        s.relays.packets_received += 1
+        s.relays.bytes_received += datagram.size
     if 128 <= first < 192:
         t.heard_us = now_us
         if t.quiet:
@@ -150,6 +156,9 @@ cdef void receive_stun(RouterState *s, const Datagram *datagram, int64_t now_us)
 cdef bint authenticate(RouterState *s, Transport *t, const Path *path, bint nominated, int64_t now_us) noexcept nogil:
     """Accept this 5-tuple. Send to the first one until one is nominated, then to the one nominated last."""
     cdef uint32_t at
+    if address_map_find(&s.addresses, path) == RELAY_PATH:
+        s.drops[drops.DROP_UNEXPECTED] += 1
+        return False         # a peer with a forged source address
     for at in range(t.path_count):
         if path_equal(&t.paths[at].path, path):
             # Another transport may have taken the 5-tuple over meanwhile (a port used again, a forged source address).

@@ -52,6 +52,9 @@ cdef void egress_commit(RouterState *s, Transport *t, const Path *path, uint32_t
     if t != NULL:
         t.packets_sent += 1
         t.bytes_sent += size
+        if t.relay_leg:
+            s.relays.packets_sent += 1
+            s.relays.bytes_sent += size
 
 
 cdef const Path *selected_path(const Transport *t) noexcept nogil:

@@ -22,6 +22,7 @@ from sfu.engine.history cimport (
 from sfu.engine.latency cimport LATENCY_AUDIO, LATENCY_NONE, LATENCY_VIDEO
 from sfu.engine.packet_writer cimport write_filler, write_packet
 from sfu.engine.reception cimport rate_add
+from sfu.engine.relay cimport relay_forward, relay_write
 from sfu.engine.rewriter cimport (
     Rewriter,
     FrameRecord, rewriter_advance, rewriter_drop, rewriter_frame, rewriter_late_frame, rewriter_map, rewriter_new_frame,
@@ -37,7 +38,7 @@ from sfu.engine.tables cimport (
     EVENT_LAYER, EVENT_STARTED, MAX_LAYERS, SENT_LOG, Binding, Congestion, Forwarder, PayloadMapping, RouterState, SentPacket,
     Source, Track, Transport, note_forwarder, track_of, wake_transport,
 )
-from sfu.engine.tracks cimport forwarder_release_previous, forwarder_stop
+from sfu.engine.tracks cimport forwarder_release_previous, forwarder_stop, payload_mapping
 from sfu.wire.dependency_descriptor cimport FrameDependency, dd_targets_within
 
 cdef enum:
@@ -67,14 +68,6 @@ cdef Source *flowing_source(const Forwarder *f) noexcept nogil:
     return NULL
 
 
-cdef inline const PayloadMapping *payload_mapping(const Binding *binding, uint8_t payload_type) noexcept nogil:
-    cdef uint32_t i
-    for i in range(binding.payload_count):
-        if binding.payloads[i].incoming == payload_type:
-            return &binding.payloads[i]
-    return NULL
-
-
 cdef void forward_packet(RouterState *s, Forwarder *f, Source *source, const Packet *packet, int64_t now_us) noexcept nogil:
     """Offer one packet of `source` to `f`: it is queued for sending, or dropped under a name."""
     cdef const Binding *binding
@@ -96,6 +89,8 @@ cdef void forward_packet(RouterState *s, Forwarder *f, Source *source, const Pac
     if packet.flags & PACKET_PADDING:
         close_foreign(s, f, source, packet, now_us)
         reason = drops.DROP_PADDING
+    elif f.transport.relay_leg:
+        reason = relay_forward(s, f, binding, source, packet, now_us)
     elif f.video:
         reason = forward_video(s, f, binding, source, packet, now_us)
     else:
@@ -643,7 +638,12 @@ cdef void resend(RouterState *s, Forwarder *f, Source *source, const Packet *pac
     cdef uint32_t size
     if buffer == NULL:
         return
-    size = write_filler(f, entry, buffer, True) if entry.padding else write_packet(f, source, packet, entry, buffer, True)
+    if entry.padding:
+        size = write_filler(f, entry, buffer, True)
+    elif f.transport.relay_leg:
+        size = relay_write(f, source, packet, entry, buffer, True)
+    else:
+        size = write_packet(f, source, packet, entry, buffer, True)
     # Beyond their share retransmissions only add to what the link cannot carry: the receiver asks again.
     if size == 0 or not congestion_may_resend(f.transport.congestion, size, now_us):
         leave_unanswered(f, entry.sequence, now_us)

@@ -15,6 +15,7 @@ from sfu.engine.packet_inspector cimport explain_packet, inspect_packet
 from sfu.engine.reception cimport (
     SEQUENCE_REJECTED, SEQUENCE_RESTART, rate_add, reception_packet, reception_sequence,
 )
+from sfu.engine.relay cimport relay_accepts
 from sfu.engine.source cimport source_ask_keyframe, source_close, source_open, source_restart
 from sfu.engine.srtp cimport SRTP_BAD_AUTH, SRTP_OK, SRTP_REPLAYED, srtp_unprotect
 from sfu.engine.tables cimport (
@@ -58,6 +59,9 @@ cdef void receive_rtp(RouterState *s, Transport *t, uint8_t *data, uint32_t size
         entry = latch(s, t, &header, &extensions, now_us)
         if entry == NULL:
             return           # counted there
+    if t.relay_leg and not relay_accepts(s, entry.source, &extensions):
+        s.drops[drops.DROP_TOO_OLD] += 1
+        return
     if entry.rtx:
         receive_rtx(s, entry.source, data, size, &header, &extensions, now_us)
     else:

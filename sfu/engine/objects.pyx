@@ -5,6 +5,7 @@ from libc.stdlib cimport free
 from sfu.engine.congestion cimport congestion_close, congestion_open
 from sfu.engine.egress_log cimport egress_log_close
 from sfu.engine.fanout cimport fanout_forget
+from sfu.engine.relay cimport relay_link, relay_unlink
 from sfu.engine.schedule cimport schedule_put, schedule_remove
 from sfu.engine.source cimport source_close
 from sfu.engine.srtp cimport Srtp, srtp_close, srtp_reserve
@@ -31,6 +32,10 @@ cdef int link_transport(RouterState *s, Transport *t, int64_t now_us) noexcept n
     if schedule_put(&s.schedule, &t.timer, now_us):
         return -1
     if table_put(&s.transports, t.handle, t):
+        schedule_remove(&s.schedule, &t.timer)
+        return -1
+    if t.relay_leg and relay_link(s, t):
+        table_clear(&s.transports, t.handle)
         schedule_remove(&s.schedule, &t.timer)
         return -1
     return 0
@@ -72,7 +77,7 @@ cdef int link_layer(Track *track, const Layer *layer) noexcept nogil:
 
 
 cdef int link_forwarder(RouterState *s, Transport *t, Forwarder *f, int64_t now_us) noexcept nogil:
-    if t.congestion == NULL:
+    if t.congestion == NULL and not t.relay_leg:
         t.congestion = congestion_open(now_us)
     if t.congestion != NULL and f.extension_ids[<int>EXT_TRANSPORT_CC]:
         t.congestion.numbered = True
@@ -92,6 +97,8 @@ cdef void remove_transport(RouterState *s, Transport *t) noexcept nogil:
         remove_track(s, t.tracks)
     while t.forwarders != NULL:
         remove_forwarder(s, t.forwarders)
+    if t.relay_leg:
+        relay_unlink(s, t)
     for i in range(t.path_count):
         address_map_remove(&s.addresses, &t.paths[i].path, t.handle)
     schedule_remove(&s.schedule, &t.timer)

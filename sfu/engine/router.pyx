@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sans-I/O router; see `router.pxd`. The class is how simulation, fuzzing and benchmarks drive it."""
-import ipaddress
 import os
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from sfu.engine.address cimport Datagram, EgressPacket, Path
-from sfu.engine.commands cimport Commands
+from sfu.engine.commands cimport Commands, fill_address
 from sfu.engine.demux cimport receive_datagram
 from sfu.engine.egress cimport (
     egress_buffer, egress_clear, egress_close, egress_commit, egress_has_room, egress_open,
@@ -17,6 +16,7 @@ from sfu.engine.equaliser cimport EQUALISE_NOT
 from sfu.engine.event_batch cimport EventBatch, address_text, collect_events, event_batch_close, events_of
 from sfu.engine.fanout cimport fanout_next_us, fanout_release, fanout_run, fanout_waiting
 from sfu.engine.objects cimport remove_transport
+from sfu.engine.relay cimport relay_close
 from sfu.engine.schedule cimport schedule_close, schedule_next_us
 from sfu.engine.snapshot cimport Snapshot, snapshot_close, snapshot_open, snapshot_take
 from sfu.engine.tables cimport (
@@ -65,6 +65,7 @@ cdef void router_close(RouterState *s) noexcept nogil:
         outgoing = s.outgoing_head
         s.outgoing_head = outgoing.next
         free(outgoing)
+    relay_close(s)
     free(s.transports.items)
     free(s.tracks.items)
     free(s.forwarders.items)
@@ -123,14 +124,6 @@ cdef int64_t router_next_us(const RouterState *s) noexcept nogil:
 cdef bint router_busy(const RouterState *s) noexcept nogil:
     """Whether fan-out has work that the egress batch has room for."""
     return fanout_waiting(s) or s.outgoing_head != NULL
-
-
-cdef int fill_address(uint8_t *ip, str text) except -1:
-    packed = ipaddress.ip_address(text).packed
-    if len(packed) == 4:
-        packed = b"\x00" * 10 + b"\xff\xff" + packed
-    memcpy(ip, <const uint8_t *>packed, 16)
-    return 0
 
 
 cdef class Router:

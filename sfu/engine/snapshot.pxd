@@ -17,6 +17,7 @@ cdef struct TransportRow:
     int congestion
     uint64_t paced
     uint64_t probe_padding
+    bint relay
 
 cdef struct LayerRow:
     bint active
@@ -74,6 +75,10 @@ cdef struct Totals:
     uint64_t padded_packets
     uint64_t padding_bytes
     uint64_t busy_us
+    uint64_t relay_packets_received
+    uint64_t relay_bytes_received
+    uint64_t relay_packets_sent
+    uint64_t relay_bytes_sent
     uint64_t drops[32]
     UdpCounters socket
     bint has_socket

@@ -110,6 +110,10 @@ cdef void take_totals(Totals *totals, const RouterState *s) noexcept nogil:
     totals.rtcp_sent = s.rtcp_sent
     totals.padded_packets = s.padded_packets
     totals.padding_bytes = s.padding_bytes
+    totals.relay_packets_received = s.relays.packets_received
+    totals.relay_bytes_received = s.relays.bytes_received
+    totals.relay_packets_sent = s.relays.packets_sent
+    totals.relay_bytes_sent = s.relays.bytes_sent
     memcpy(totals.drops, s.drops, sizeof(totals.drops))
 
 
@@ -127,6 +131,7 @@ cdef void take_transport(Snapshot *snapshot, const Transport *t) noexcept nogil:
     row.congestion = 0
     row.paced = 0
     row.probe_padding = 0
+    row.relay = t.relay_leg != 0
     if t.congestion != NULL:
         row.estimate_bps = estimator_rate_bps(t.congestion.estimator)
         row.congestion = <int>estimator_state(t.congestion.estimator)
@@ -208,7 +213,8 @@ cdef object transport_object(const TransportRow *row):
     return TransportStatistics(
         packets_received=row.packets_received, bytes_received=row.bytes_received, packets_sent=row.packets_sent,
         bytes_sent=row.bytes_sent, rtt_ms=None if row.rtt_us < 0 else row.rtt_us / 1000.0, remb_bps=row.remb_bps,
-        estimate_bps=row.estimate_bps, congestion=row.congestion, paced=row.paced, probe_padding=row.probe_padding)
+        estimate_bps=row.estimate_bps, congestion=row.congestion, paced=row.paced, probe_padding=row.probe_padding,
+        relay=bool(row.relay))
 
 
 cdef object layer_object(const LayerRow *row):
@@ -319,7 +325,9 @@ def statistics_of(address: int):
         switches=t.switches,
         keyframes_asked=t.keyframes_asked, stun_received=t.stun_received, dtls_received=t.dtls_received,
         dtls_sent=t.dtls_sent, rtcp_received=t.rtcp_received, rtcp_sent=t.rtcp_sent,
-        padded_packets=t.padded_packets, padding_bytes=t.padding_bytes, busy_us=t.busy_us, drops=drops,
+        padded_packets=t.padded_packets, padding_bytes=t.padding_bytes, busy_us=t.busy_us,
+        relay_packets_received=t.relay_packets_received, relay_bytes_received=t.relay_bytes_received,
+        relay_packets_sent=t.relay_packets_sent, relay_bytes_sent=t.relay_bytes_sent, drops=drops,
         socket=dict(t.socket) if t.has_socket else {}, transports=transports, tracks=tracks, forwarders=forwarders,
         latency_audio=latency_statistics(&t.latency[<int>LATENCY_AUDIO]),
         latency_video=latency_statistics(&t.latency[<int>LATENCY_VIDEO]))

@@ -27,6 +27,8 @@ class TransportStatistics:
     """Packets that had to wait for the pacer."""
     probe_padding: int = 0
     """Padding packets sent for bandwidth probes."""
+    relay: bool = False
+    """It is the end of a relay leg, whose other end is on another worker (docs/relay.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,11 @@ class Statistics:
     padding_bytes: int = 0
     busy_us: int = 0
     """Time the worker thread has spent working, not waiting."""
+    relay_packets_received: int = 0
+    """Datagrams that came from other workers; they and the following are contained in the totals above."""
+    relay_bytes_received: int = 0
+    relay_packets_sent: int = 0
+    relay_bytes_sent: int = 0
     drops: dict[str, int] = field(default_factory=dict)
     socket: dict[str, int] = field(default_factory=dict)
     """The UDP socket's own counters (sfu.engine.udp); empty without a socket."""

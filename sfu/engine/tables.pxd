@@ -137,6 +137,9 @@ cdef struct Transport:
     uint64_t bytes_sent
     uint64_t remb_bps
     Congestion *congestion    # NULL until the transport receives media
+    uint32_t relay_leg        # number of the relay leg that it is an end of; 0 = a peer's transport
+    int64_t relay_rtt_us      # to the other end, as Python knows it
+    Transport *next_relay     # in the same bucket of the legs
 
 cdef struct PayloadType:
     uint8_t codec
@@ -175,6 +178,8 @@ cdef struct Source:
     RateMeter spatial_rate[4]
     uint16_t spatial_width[4] # of the last keyframe, 0 = not told
     uint16_t spatial_height[4]
+    bint has_epoch            # of a relay leg: what its layer's present epoch is
+    uint8_t relay_epoch
 
 cdef struct Layer:
     uint8_t rid[16]
@@ -294,6 +299,21 @@ cdef struct Forwarder:
     uint8_t fraction_lost
     uint32_t remote_jitter
     RateMeter rate
+    uint8_t relay_layer       # on a relay leg: the layer that it carries,
+    uint8_t relay_epoch       # and how often that began anew
+
+cdef struct RelayPath:
+    Path path
+    uint32_t legs             # that use it
+
+cdef struct Relays:
+    Transport **buckets       # legs by number; NULL before the first one
+    RelayPath *paths
+    uint32_t path_count
+    uint64_t packets_received # by all legs, those that are gone included
+    uint64_t bytes_received
+    uint64_t packets_sent
+    uint64_t bytes_sent
 
 cdef struct Table:
     void **items
@@ -340,6 +360,7 @@ cdef struct RouterState:
     Table tracks
     Table forwarders
     AddressMap addresses
+    Relays relays
     uint32_t next_generation
     uint8_t ufrag_prefix[8]   # worker and epoch, in hexadecimal digits
     uint8_t ufrag_prefix_size

@@ -91,12 +91,12 @@ cdef bint is_quiet(const Transport *t, int64_t now_us) noexcept nogil:
 
 
 cdef int64_t consent_end_us(const Transport *t, int64_t now_us) noexcept nogil:
-    """When consent ends if the peer stays silent."""
-    return INT64_MAX if t.expired else t.consent_us + CONSENT_US + 1
+    """When consent ends if the peer stays silent. A relay's does not: its other end is a part of this server."""
+    return INT64_MAX if t.expired or t.relay_leg else t.consent_us + CONSENT_US + 1
 
 
 cdef void check_consent(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
-    if not t.expired and now_us - t.consent_us > CONSENT_US:
+    if not t.expired and not t.relay_leg and now_us - t.consent_us > CONSENT_US:
         t.expired = True
         note_transport(s, t, EVENT_EXPIRED)
 

@@ -25,6 +25,7 @@ cdef enum ExtensionKind:
     EXT_COLOR_SPACE
     EXT_ABS_CAPTURE_TIME
     EXT_VIDEO_LAYERS_ALLOCATION
+    EXT_RELAY_EPOCH                 # between our own workers only (docs/relay.md); no SDP names it
     EXT_COUNT
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from sfu.engine.codecs import Codec
 from sfu.engine.commands import Payload
 from sfu.engine.transport_cc import ArrivalTracker
+from sfu.transport.relay import Content
 from sfu.wire.extensions import EXTENSION_URIS
 from tests.engine.router_driver import EGRESS_DROPS, Driver, Peer
 from tests.simulation import rtcp_packets as rtcp
@@ -18,6 +19,7 @@ from tests.simulation.encoders import H264Encoder, OpusEncoder, Vp8Encoder
 from tests.simulation.links import Arrival, Link, LinkModel
 from tests.simulation.publishers import Publisher, PublisherModel, Sent, TrackModel
 from tests.simulation.receiving import ReceivedStream
+from tests.simulation.relay import Leg, RelayPair
 from tests.simulation.rtp_packets import AUDIO_LEVEL, MID, TRANSPORT_CC, is_rtcp, parse_rtp
 from tests.simulation.stream_checker import StreamChecker
 from tests.simulation.stream_rules import PayloadFormat, Report, SlotDescription
@@ -62,6 +64,7 @@ class SimulatedPublisher:
     uplink: Link
     downlink: Link
     publications: list[Publication] = field(default_factory=list)
+    legs: list[Leg] = field(default_factory=list)
 
 
 @dataclass
@@ -104,15 +107,22 @@ class SimulatedRoom:
         receiver_link: LinkModel = PERFECT,
         feedback_link: LinkModel = PERFECT,
         paced: bool = False,
+        relay_link: LinkModel | None = None,
     ) -> None:
-        """With `paced` the receivers take transport-wide feedback: bursts wait in the pacer.
+        """With `paced` the receivers take transport-wide feedback: bursts wait in the pacer. With `relay_link` they are
+        on another router, to which every publication is relayed over that link.
 
         Every other seed has a busy worker, which lets a frame's first packets wait for the last ones.
         """
         self.paced = paced
         self.random = random.Random(seed)
         self.driver = Driver(seed, coalesce_us=COALESCE_US if seed % 2 else 0)
+        self.receiving = self.driver if relay_link is None else Driver(seed + 1)
+        """The router that the receivers are on."""
+        self.relay = None if relay_link is None else RelayPair(self.driver, self.receiving, relay_link, seed)
         self.publisher_link, self.receiver_link, self.feedback_link = publisher_link, receiver_link, feedback_link
+        if self.relay is not None:
+            self.relay.on_loss = lambda data: self._on_upstream_loss(data, None)
         self.publishers: list[SimulatedPublisher] = []
         self.receivers: list[SimulatedReceiver] = []
         self.start_us = self.driver.now_us
@@ -155,6 +165,11 @@ class SimulatedRoom:
             handle = self.driver.commands.add_track(peer.handle, kind, track.mid, payloads_of(track))
             for layer in track.layers or (None,):
                 self.driver.commands.add_layer(handle, layer.rid if layer is not None else b"")
+            self.driver.flush()
+            if self.relay is not None:
+                content = Content(kind, tuple(payloads_of(track)), max(1, len(track.layers)), track.publication)
+                publisher.legs.append(self.relay.open(handle, content))
+                handle = publisher.legs[-1].track
             publisher.publications.append(Publication(track.publication, handle, track, publisher))
         self.driver.flush()
         peer.check()
@@ -180,13 +195,16 @@ class SimulatedRoom:
             if slot.bound is not None and slot.bound.owner is publisher:
                 slot.bound = slot.flows_since_us = None
                 slot.checker.expect_pause()
+        for leg in publisher.legs:
+            assert self.relay is not None
+            self.relay.close(leg)
         self.publishers.remove(publisher)
         self.driver.commands.remove_transport(publisher.peer.handle)
         self.driver.flush()
 
     def join(self, video_slots: int = 1, audio_slots: int = 1) -> SimulatedReceiver:
         """A new peer with that many slots."""
-        peer = self.driver.peer(f"r{len(self.receivers)}")
+        peer = self.receiving.peer(f"r{len(self.receivers)}")
         receiver = SimulatedReceiver(peer, self._link(self.feedback_link), self._link(self.receiver_link))
         uris = {4: MID, 1: AUDIO_LEVEL} | ({3: TRANSPORT_CC} if self.paced else {})
         extensions = {int(EXTENSION_URIS[uri]): number for number, uri in uris.items()}
@@ -195,7 +213,7 @@ class SimulatedRoom:
             video = index < video_slots
             mid = b"%d" % (20 + index)
             ssrc = 0x1000 + 2 * index
-            handle = self.driver.commands.add_forwarder(
+            handle = self.receiving.commands.add_forwarder(
                 peer.handle, "video" if video else "audio", mid, ssrc, ssrc + 1 if video else 0, extensions
             )
             description = SlotDescription(
@@ -208,7 +226,7 @@ class SimulatedRoom:
             )
             checker, received = StreamChecker(description), ReceivedStream(ssrc, nack=video)
             receiver.slots.append(SimulatedSlot(handle, video, checker, received, receiver))
-        self.driver.flush()
+        self.receiving.flush()
         peer.check()
         peer.on_rtp = lambda data, now_us: self._on_sent(receiver, data, now_us)
         self.receivers.append(receiver)
@@ -221,7 +239,7 @@ class SimulatedRoom:
         if slot.bound is publication or slot.target[0] < 0 or slot.bound is None:
             slot.checker.expect_pause()
         slot.bound = publication
-        self.driver.commands.bind(
+        self.receiving.commands.bind(
             slot.handle,
             publication.track,
             publication.number,
@@ -241,14 +259,14 @@ class SimulatedRoom:
         elif slot.flows_since_us is None:
             slot.flows_since_us = self.now_us
         slot.target = (spatial, temporal)
-        self.driver.target(slot.handle, spatial, temporal)
+        self.receiving.target(slot.handle, spatial, temporal)
 
     def unbind(self, slot: SimulatedSlot) -> None:
         """Nothing flows to it any more."""
         slot.bound = slot.flows_since_us = None
         slot.checker.expect_pause()
-        self.driver.commands.unbind(slot.handle)
-        self.driver.flush()
+        self.receiving.commands.unbind(slot.handle)
+        self.receiving.flush()
 
     def run(self, duration_us: int) -> None:
         """Let time pass."""
@@ -268,11 +286,14 @@ class SimulatedRoom:
             report = slot.checker.finish(self.now_us)
             report.assert_legal()
             reports[slot.handle] = report
-        statistics = self.driver.statistics()
-        dropped = sum(statistics.drops[reason.name.lower()] for reason in EGRESS_DROPS)
-        assert statistics.media_offered == statistics.media_forwarded + dropped, self.driver.all_drops()
-        for name in ("protect_failed", "egress_full", "bad_auth", "malformed", "no_route", "too_large"):
-            assert statistics.drops[name] == 0, name
+        for driver in {id(driver): driver for driver in (self.driver, self.receiving)}.values():
+            statistics = driver.statistics()
+            dropped = sum(statistics.drops[reason.name.lower()] for reason in EGRESS_DROPS)
+            assert statistics.media_offered == statistics.media_forwarded + dropped, driver.all_drops()
+            for name in ("protect_failed", "egress_full", "bad_auth", "malformed", "too_large"):
+                assert statistics.drops[name] == 0, name
+            # What is on its way when a leg is closed finds it gone.
+            assert statistics.drops["no_route"] == 0 or self.relay is not None
         return reports
 
     def close(self) -> None:
@@ -280,15 +301,16 @@ class SimulatedRoom:
         for publisher in list(self.publishers):
             self.unpublish(publisher)
         for receiver in self.receivers:
-            self.driver.commands.remove_transport(receiver.peer.handle)
-        self.driver.flush()
-        assert self.driver.commands.live_handles == (0, 0, 0)
-        statistics = self.driver.statistics()
-        assert (statistics.transports, statistics.tracks, statistics.forwarders) == ({}, {}, {})
+            self.receiving.commands.remove_transport(receiver.peer.handle)
+        for driver in (self.driver, self.receiving):
+            driver.flush()
+            assert driver.commands.live_handles == (0, 0, 0)
+            statistics = driver.statistics()
+            assert (statistics.transports, statistics.tracks, statistics.forwarders) == ({}, {}, {})
 
     def _upstream_is_impaired(self) -> bool:
-        model = self.publisher_link
-        return bool(model.loss or model.reorder or model.capacity_bps)
+        models = [self.publisher_link, *([] if self.relay is None else [self.relay.model])]
+        return any(model.loss or model.reorder or model.capacity_bps for model in models)
 
     def _on_upstream_loss(self, data: bytes, cause: object) -> None:
         """Only its SSRC is readable: count it for every slot that might have got it."""
@@ -298,7 +320,7 @@ class SimulatedRoom:
 
     def _credit_switches(self, slot: SimulatedSlot) -> None:
         """A switch may leave one number out, to tell the decoder that the old layer's last frame was cut off."""
-        switches = self.driver.statistics().forwarders[slot.handle].switches
+        switches = self.receiving.statistics().forwarders[slot.handle].switches
         if slot.video and switches > slot.credited_switches:
             slot.checker.lost_upstream(switches - slot.credited_switches)
             slot.credited_switches = switches
@@ -324,12 +346,17 @@ class SimulatedRoom:
         for receiver in self.receivers:
             arrivals += [(arrival, receiver.peer) for arrival in receiver.uplink.receive_until(now_us)]
         for arrival, peer in sorted(arrivals, key=lambda item: item[0].at_us):
-            self.driver.now_us = max(self.driver.now_us, arrival.at_us)
+            peer.driver.now_us = max(peer.driver.now_us, arrival.at_us)
             peer.datagram(arrival.data)
             if self.random.random() < 0.5:
-                self.driver.pump(self.random.choice((1, 16, 512)))
-        self.driver.now_us = now_us
+                peer.driver.pump(self.random.choice((1, 16, 512)))
+        self.driver.now_us = self.receiving.now_us = now_us
         self.driver.pump()
+        if self.relay is not None:
+            self.receiving.pump()
+            self.relay.exchange(now_us)
+            self.driver.pump()
+            self.receiving.pump()
         if any(slot.video for slot in self.slots) and (now_us - self.start_us) % 100_000 < STEP_US:
             for slot in self.slots:
                 self._credit_switches(slot)
