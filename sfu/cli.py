@@ -100,6 +100,9 @@ def serve(
     workers: Annotated[
         str | None, _setting("N", "Threads that forward media, each with its own rooms; auto: one a core.", "1")
     ] = None,
+    room_spread: Annotated[
+        str | None, _setting("N", "Participants of one room on a worker before the next go to another.", "200")
+    ] = None,
     shed_load: Annotated[
         bool | None,
         typer.Option(
@@ -135,6 +138,7 @@ def serve(
         "udp_port": udp_port,
         "announce_ip": tuple(announce_ip) if announce_ip else None,
         "workers": workers,
+        "room_spread": room_spread,
         "shed_load": shed_load,
         "egress_log": egress_log,
         "grace_seconds": grace_seconds,

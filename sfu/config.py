@@ -98,6 +98,9 @@ class Settings(BaseModel):
     workers: int = Field(default=1, ge=1, le=MAX_WORKERS, json_schema_extra=_allowed(WORKERS_ALLOWED))
     """Native threads that forward media. Each has its own UDP port and its own rooms; a new room goes to the least busy
     one."""
+    room_spread: int = Field(default=200, ge=1, json_schema_extra=_allowed("a whole number from 1"))
+    """So many participants of one room are on a worker before the next ones go to another, if there is one. A room that
+    keeps its worker busy goes on sooner."""
     shed_load: bool = Field(default=True, json_schema_extra=_allowed("true or false"))
     """Under overload send smaller pictures, then fewer frames, then fewer pictures, and at last refuse newcomers. Sound
     is never touched."""

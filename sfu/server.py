@@ -22,11 +22,13 @@ from sfu.config import DEV_KEY_ID, ENVIRONMENT_PREFIX, ConfigError, Settings
 from sfu.engine.worker import Worker
 from sfu.rooms.directory import Directory
 from sfu.rooms.media import MediaPlane
+from sfu.rooms.placement import Spread
 from sfu.telemetry.health import Health, Phase
 from sfu.telemetry.metrics import make_registry
 from sfu.transport.certificate import Certificate
 from sfu.transport.engine_port import EnginePort
 from sfu.transport.ice_lite import candidate_addresses, host_candidates, interface_addresses
+from sfu.transport.relay import RelayMesh, relay_address
 from signaling import tls
 from signaling.app import Door
 from signaling.auth import Authenticator
@@ -124,7 +126,9 @@ class Server:
             port.start()
             self._ports.append(port)
             planes.append(MediaPlane(port, certificate, host_candidates(addresses, worker.port)))
-        self.directory = Directory(planes, shed_load=settings.shed_load)
+        mesh = RelayMesh({plane.port: relay_address(settings.udp_host, plane.port.port) for plane in planes})
+        spread = Spread(settings.room_spread)
+        self.directory = Directory(planes, mesh.open, shed_load=settings.shed_load, spread=spread)
 
     async def _start_http(self) -> None:
         settings = self.settings

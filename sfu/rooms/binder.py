@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from sfu.rooms.media import SentTrack, SlotState
+from sfu.rooms.media import HandleOn, SentTrack, SlotState
 from sfu.rooms.member import Member
 from sfu.rooms.model import Publication, PublicationId
 from sfu.rooms.slots import Candidate, assign, split
@@ -46,11 +46,11 @@ def candidates(offered: Offered, speakers: Speakers) -> Candidates:
     )
 
 
-def plan(member: Member, offered: Offered, everything: Candidates) -> None:
+def plan(member: Member, offered: Offered, everything: Candidates, handle_on: HandleOn) -> None:
     """Bind, unbind and re-bind this member's slots; their targets are the regulator's. Silent where nothing changes."""
     videos, audios = everything
     # A publication that turns out to be undecodable leaves its place to another: each round rules one out at least.
-    while not _bind_all(member, offered, _wanted(member, videos), _wanted(member, audios)):
+    while not _bind_all(member, offered, _wanted(member, videos), _wanted(member, audios), handle_on):
         pass
 
 
@@ -70,7 +70,13 @@ def _wanted(member: Member, everything: Iterable[Candidate]) -> list[Candidate]:
     return wanted
 
 
-def _bind_all(member: Member, offered: Offered, videos: Sequence[Candidate], audios: Sequence[Candidate]) -> bool:
+def _bind_all(
+    member: Member,
+    offered: Offered,
+    videos: Sequence[Candidate],
+    audios: Sequence[Candidate],
+    handle_on: HandleOn,
+) -> bool:
     """False: something could not be decoded, and the choice has to be made again without it."""
     slots = [state.slot for state in member.media.slots.values()]
     previous = {mid: publication.id for mid, publication in member.bound.items() if mid in member.media.slots}
@@ -81,16 +87,16 @@ def _bind_all(member: Member, offered: Offered, videos: Sequence[Candidate], aud
             if member.bound.pop(mid, None) is not None:
                 member.media.unbind(state)
                 member.tell_slot(state)
-        elif not _bind(member, state, *chosen):
+        elif not _bind(member, state, *chosen, handle_on):
             return False
     return True
 
 
-def _bind(member: Member, state: SlotState, publication: Publication, track: SentTrack) -> bool:
+def _bind(member: Member, state: SlotState, publication: Publication, track: SentTrack, handle_on: HandleOn) -> bool:
     mid = state.slot.mid
     if member.bound.get(mid) is publication and state.track is track:
         return True
-    if not member.media.bind(state, track, publication.number):
+    if not member.media.bind(state, track, publication.number, handle_on):
         member.undecodable.add(publication.id)
         return False
     member.bound[mid] = publication

@@ -47,6 +47,7 @@ from sfu.rooms.model import (
     Wish,
 )
 from sfu.rooms.regulator import Regulator
+from sfu.rooms.relays import OpenLeg, Relays
 from sfu.rooms.room import Room
 from sfu.rooms.speakers import SILENT, Speakers
 from sfu.sdp.negotiation import MediaSection, parse_offer
@@ -113,11 +114,13 @@ class Conductor:
         on_empty: Callable[[Conductor], None],
         crowd: Counter[EnginePort],
         journal: Journal,
+        open_leg: OpenLeg,
     ) -> None:
         """`clock` is monotonic, in microseconds. `on_empty` is called when the last participant has left. `crowd`
-        counts the participants of all rooms on each worker."""
+        counts the participants of all rooms on each worker. `open_leg` takes media from one of them to another."""
         self.room: Final = Room(name, self._on_room_event)
         self.members: Final[dict[ParticipantId, Member]] = {}
+        self.relays: Final = Relays(open_leg, clock)
         self.headcount: Final[Counter[EnginePort]] = Counter()
         """Members on each worker."""
         self._crowd = crowd
@@ -169,6 +172,7 @@ class Conductor:
         self._journal.left(self.room.name, member.participant, reason)
         member.tell(Removed(reason))
         if not self.members and not keep_room:
+            self.relays.close()
             self._on_empty(self)
 
     def _count(self, port: EnginePort, more: int) -> None:
@@ -275,6 +279,7 @@ class Conductor:
                 self.leave(member, LeaveReason.LOST)
         self._sample_speakers(readings, now_us)
         self.regulator.tick(readings, now_us)
+        self.relays.settle(self.members.values())
 
     def measure_layers(self, readings: Readings) -> None:
         """Fill in the sizes of layers whose publisher declared none. Much less often than `tick`."""
@@ -403,7 +408,7 @@ class Conductor:
             del self._to_plan[participant]
             member = self.members.get(participant)
             if member is not None:
-                binder.plan(member, offered, everything)
+                binder.plan(member, offered, everything, self.relays.handle_on)
         now_us = self._clock()
         todo += islice((one for one in self._to_run if one not in todo), PLAN_SLICE)
         for participant in todo:
@@ -413,6 +418,7 @@ class Conductor:
             self._schedule_plan()
         else:
             self.regulator.settle_demand(now_us)
+            self.relays.settle(self.members.values())
 
 
 def _origin(event: RoomEvent) -> Participant:

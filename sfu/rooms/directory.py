@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from sfu.rooms.media import MediaPlane, Readings
 from sfu.rooms.member import Listener, Member
 from sfu.rooms.model import LeaveReason, Permissions
 from sfu.rooms.placement import Spread, WorkerLoad, place
+from sfu.rooms.relays import OpenLeg
 from sfu.rooms.shedding import LEVELS, LoadMeter, Shedding
 from sfu.rooms.speakers import SAMPLE_US
 from sfu.transport.engine_port import EnginePort
@@ -33,10 +33,6 @@ LOAD_EVERY_TICKS: Final = 5
 BUSY_SMOOTHING: Final = 0.4
 
 
-# A room stays where it is.
-ONE_WORKER: Final = Spread(participants=1 << 30, busy=math.inf)
-
-
 def monotonic_us() -> int:
     return time.monotonic_ns() // 1000
 
@@ -45,14 +41,16 @@ class Directory:
     def __init__(
         self,
         planes: Sequence[MediaPlane],
+        open_leg: OpenLeg,
         clock: Callable[[], int] = monotonic_us,
         *,
         shed_load: bool = True,
-        spread: Spread = ONE_WORKER,
+        spread: Spread,
     ) -> None:
-        """One plane per worker. `shed_load=False`: stress is measured, and nothing follows from it. `spread`: when a
-        room goes on to another worker."""
+        """One plane per worker, and how media gets from one to another. `shed_load=False`: stress is measured, and
+        nothing follows from it. `spread`: when a room goes on to another worker."""
         self._planes = tuple(planes)
+        self._open_leg = open_leg
         self._clock = clock
         self._shed_load = shed_load
         self._ticks = 0
@@ -103,7 +101,9 @@ class Directory:
         if not known and self.shedding[index].caps.refuse_joins:
             raise RoomError("overloaded", "the server is at its limit", "try again in a minute, or another server")
         if conductor is None:
-            conductor = Conductor(room, plane.port.loop, self._clock, self._on_empty, self._crowd, self.journal)
+            conductor = Conductor(
+                room, plane.port.loop, self._clock, self._on_empty, self._crowd, self.journal, self._open_leg
+            )
             self.conductors[room] = conductor
         self._recent[plane.port] += 1
         member = conductor.join(identity, name, permissions, listener, plane, metadata=metadata, attributes=attributes)

@@ -17,7 +17,7 @@ from sfu.engine.commands import Payload
 from sfu.engine.egress_events import EgressRecord
 from sfu.engine.events import ForwarderLayer, ForwarderStarted, TrackLayers
 from sfu.engine.statistics import Statistics
-from sfu.rooms.layers import Target, layers_of
+from sfu.rooms.layers import PAUSED, Target, layers_of
 from sfu.rooms.model import Kind, Layer, Mid
 from sfu.rooms.slots import Slot, pair_up
 from sfu.sdp.negotiation import (
@@ -68,6 +68,8 @@ class SentTrack:
     """What a participant sends us in one media section, as the engine knows it."""
 
     section: MediaSection
+    port: EnginePort
+    """Of its publisher's worker."""
     handle: int
     layers: tuple[Layer, ...]
     """In the engine's order, lowest first."""
@@ -89,6 +91,18 @@ class SlotState:
     target: Target | None = None
     needed: int = -1
     """The highest layer that the publisher has to send for it."""
+    current: int = PAUSED
+    """The layer that flows, as the engine last said."""
+
+    @property
+    def layers(self) -> int:
+        """Bit i: layer i is its target, or flows still."""
+        target = PAUSED if self.target is None else self.target.spatial
+        return sum({1 << layer for layer in (target, self.current) if layer > PAUSED})
+
+
+HandleOn = Callable[[EnginePort, SentTrack, int], int]
+"""The engine's handle of a track on a worker that need not be its publisher's, for the publication of that number."""
 
 
 class MediaObserver(Protocol):
@@ -195,20 +209,21 @@ class ParticipantMedia:
         slots = {mid: state.media for mid, state in self.slots.items()}
         return write_answer(offer, local, slots, connection.session_version)
 
-    def bind(self, state: SlotState, track: SentTrack, number: int) -> bool:
+    def bind(self, state: SlotState, track: SentTrack, number: int, handle_on: HandleOn) -> bool:
         """Show a track in a slot, from its next keyframe on. False: the client cannot decode it."""
         payloads = payload_map(track.section, state.section)
         if not payloads:
             return False
         state.generation += 1
-        state.track, state.target, state.needed = track, None, 0
+        state.track, state.target, state.needed, state.current = track, None, 0, PAUSED
         payloads = payloads[:MAX_PAYLOAD_TYPES]
-        self.port.commands.bind(state.forwarder, track.handle, number, state.generation, list(payloads))
+        handle = handle_on(self.port, track, number)
+        self.port.commands.bind(state.forwarder, handle, number, state.generation, list(payloads))
         return True
 
     def unbind(self, state: SlotState) -> None:
         state.generation += 1
-        state.track, state.target, state.needed = None, None, -1
+        state.track, state.target, state.needed, state.current = None, None, PAUSED, PAUSED
         self.port.commands.unbind(state.forwarder)
 
     def set_target(self, state: SlotState, target: Target) -> None:
@@ -264,7 +279,7 @@ class ParticipantMedia:
 
     def _add_track(self, connection: _Connection, section: MediaSection, declared: Sequence[Layer]) -> SentTrack:
         layers = layers_of(section.rids, declared)[:MAX_LAYERS]
-        payloads = [_engine_payload(codec) for codec in section.codecs]
+        payloads = list(engine_payloads(section))
         commands = self.port.commands
         handle = commands.add_track(connection.transport.handle, section.kind, section.mid.encode(), payloads)
         if section.rids:
@@ -274,7 +289,7 @@ class ParticipantMedia:
             # Several SSRCs without rids would be simulcast of the kind that browsers dropped: only the first is served.
             ssrc, rtx_ssrc = section.declared[0] if section.declared else (0, None)
             commands.add_layer(handle, b"", ssrc, rtx_ssrc or 0)
-        track = SentTrack(section, handle, layers if section.kind == "video" else ())
+        track = SentTrack(section, self.port, handle, layers if section.kind == "video" else ())
         self.port.watch_track(handle, lambda event: self._on_layers(track, event))
         return track
 
@@ -346,6 +361,7 @@ class ParticipantMedia:
         if state.track is None:
             return
         if isinstance(event, ForwarderLayer):
+            state.current = event.spatial
             self._observer.on_layer(state, event.spatial, event.temporal)
         elif event.generation == state.generation:
             self._observer.on_started(state, event.rtp_timestamp)
@@ -366,6 +382,11 @@ def _stream(section: MediaSection) -> tuple[object, ...]:
 
 def _has_rtx(section: MediaSection) -> bool:
     return any(codec.rtx_payload_type is not None for codec in section.codecs)
+
+
+def engine_payloads(section: MediaSection) -> tuple[Payload, ...]:
+    """What a publisher may send in this section, most preferred first."""
+    return tuple(_engine_payload(codec) for codec in section.codecs)
 
 
 def _engine_payload(codec: Codec) -> Payload:

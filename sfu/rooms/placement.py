@@ -15,6 +15,8 @@ from typing import Final
 JOIN_SHARE: Final = 0.01
 # Workers whose load differs by less than this are equally busy: a measurement is no better than that.
 BUSY_STEP: Final = 0.05
+# A room of fewer members is not the reason why its worker is busy, and stays on it.
+SMALL_ROOM: Final = 10
 # How much less busy another worker has to be before a room that fits by number goes on to it.
 WORTH_MOVING: Final = 0.15
 
@@ -44,11 +46,12 @@ class Spread:
 
     participants: int
     """So many of one room are on it already."""
-    busy: float
-    """Or it is so busy, 0 to 1."""
+    busy: float = 0.6
+    """Or it is so busy, 0 to 1, and the room is not a small one."""
 
     def outgrown(self, load: WorkerLoad) -> bool:
-        return load.members >= self.participants or load.expected >= self.busy
+        large = load.members >= SMALL_ROOM
+        return load.members >= self.participants or (large and load.expected >= self.busy)
 
 
 def place(loads: Sequence[WorkerLoad], spread: Spread) -> int:

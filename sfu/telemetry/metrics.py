@@ -28,6 +28,12 @@ ReadStatistics = Callable[[], Statistics]
 ENGINE_COUNTERS: Final[Sequence[tuple[str, str, str | None, Mapping[str, str]]]] = (
     ("pysfu_packets", "UDP datagrams.", "direction", {"in": "packets_received", "out": "packets_sent"}),
     ("pysfu_bytes", "Bytes in UDP datagrams.", "direction", {"in": "bytes_received", "out": "bytes_sent"}),
+    (
+        "pysfu_relay_packets",
+        "Of the UDP datagrams those between workers.",
+        "direction",
+        {"in": "relay_packets_received", "out": "relay_packets_sent"},
+    ),
     ("pysfu_rtcp_packets", "RTCP datagrams.", "direction", {"in": "rtcp_received", "out": "rtcp_sent"}),
     ("pysfu_dtls_packets", "DTLS datagrams.", "direction", {"in": "dtls_received", "out": "dtls_sent"}),
     ("pysfu_stun_packets", "STUN messages that came in.", None, {"": "stun_received"}),

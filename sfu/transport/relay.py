@@ -6,8 +6,9 @@ No policy here: the rooms say which publication goes where, and which of its lay
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -180,7 +181,7 @@ class RelayMesh:
         return RelayLeg(self, number, origin, far, track, content)
 
 
-def relay_addresses(udp_host: str | None, ports: Sequence[int]) -> list[Address]:
-    """Where workers bound to `udp_host` reach each other: loopback, unless they are bound to one address."""
-    host = udp_host if udp_host not in (None, "0.0.0.0", "::") else "127.0.0.1"
-    return [(host, port) for port in ports]
+def relay_address(udp_host: str | None, port: int) -> Address:
+    """Where a worker bound to `udp_host` is reached by the others: on loopback, unless it is bound to one address."""
+    everywhere = udp_host is None or ipaddress.ip_address(udp_host).is_unspecified
+    return ("127.0.0.1" if everywhere else str(udp_host), port)

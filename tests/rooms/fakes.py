@@ -24,6 +24,7 @@ from sfu.rooms.model import Layer, Permissions, Source
 from sfu.transport.dtls import TransportState
 from sfu.transport.engine_port import EnginePort
 from sfu.transport.peer import PeerTransport
+from sfu.transport.relay import RelayMesh
 from tests.sdp.descriptions import FINGERPRINT, OPUS, RID, VP8, audio, offer_text, video
 
 SIMULCAST = (
@@ -71,6 +72,15 @@ class RecordingCommands:
     def add_transport(self) -> int:
         return self._new()
 
+    def add_relay(self, leg: int, remote: tuple[str, int], local: str, rtt_ms: float) -> int:
+        handle = self._new()
+        self.log.append(("relay", handle, leg, remote, local))
+        return handle
+
+    def set_keys(self, transport: int, profile: int, receive_key_salt: bytes, send_key_salt: bytes) -> None:
+        self.check(transport)
+        self.log.append(("keys", transport, receive_key_salt, send_key_salt))
+
     def remove_transport(self, transport: int) -> None:
         self.check(transport)
         self.live -= self.children.pop(transport) | {transport}
@@ -94,7 +104,15 @@ class RecordingCommands:
         self.bindings = {key: value for key, value in self.bindings.items() if value[0] != track}
 
     def add_forwarder(
-        self, transport: int, kind: str, mid: bytes, ssrc: int, rtx_ssrc: int, extensions: dict[int, int]
+        self,
+        transport: int,
+        kind: str,
+        mid: bytes,
+        ssrc: int,
+        rtx_ssrc: int,
+        extensions: dict[int, int],
+        *,
+        relay_layer: int = 0,
     ) -> int:
         handle = self._new(transport)
         self.log.append(("forwarder", handle, kind, mid, ssrc, rtx_ssrc, extensions))
@@ -142,9 +160,9 @@ class FakeLoop:
 
 
 class FakePort:
-    def __init__(self) -> None:
+    def __init__(self, loop: FakeLoop | None = None) -> None:
         self.commands = RecordingCommands()
-        self.loop = FakeLoop()
+        self.loop = loop or FakeLoop()
         self.tracks: dict[int, Callable[[Any], None]] = {}
         self.forwarders: dict[int, Callable[[Any], None]] = {}
 
@@ -216,10 +234,14 @@ class House:
 
     def __init__(self) -> None:
         self.port = FakePort()
+        self.far_port = FakePort(self.port.loop)
         self.now_us = 1_000_000
         self.transports: list[FakeTransport] = []
         self.emptied = 0
-        self.plane = cast("MediaPlane", FakePlane(self.port, self._open_transport))
+        self.plane = self._plane(self.port)
+        self.far_plane = self._plane(self.far_port)
+        """Of a second worker."""
+        mesh = RelayMesh({self.plane.port: ("127.0.0.1", 7001), self.far_plane.port: ("127.0.0.1", 7002)})
         self.crowd: Counter[EnginePort] = Counter()
         self.journal = Journal(lambda: self.now_us)
         self.conductor = Conductor(
@@ -229,11 +251,16 @@ class House:
             self._on_empty,
             self.crowd,
             self.journal,
+            mesh.open,
         )
 
-    def join(self, name: str, identity: str | None = None, permissions: Permissions | None = None) -> Client:
+    def join(
+        self, name: str, identity: str | None = None, permissions: Permissions | None = None, *, far: bool = False
+    ) -> Client:
+        """`far`: on the second worker."""
         events: list[ParticipantEvent] = []
-        member = self.conductor.join(identity or name, name, permissions or Permissions(), events.append, self.plane)
+        plane = self.far_plane if far else self.plane
+        member = self.conductor.join(identity or name, name, permissions or Permissions(), events.append, plane)
         return Client(member, events)
 
     def offer(self, client: Client, sdp: str, described: dict[str, OfferedTrack] | None = None) -> Any:
@@ -245,9 +272,11 @@ class House:
             self.now_us += FIRST_ESTIMATE_US  # who has sent no estimate by now sends none at all
         return answer
 
-    def enter(self, name: str, slots: int = 2, *, camera: bool = True, microphone: bool = True) -> Client:
+    def enter(
+        self, name: str, slots: int = 2, *, camera: bool = True, microphone: bool = True, far: bool = False
+    ) -> Client:
         """Joined and negotiated: a simulcast camera, a microphone, pairs of slots."""
-        client = self.join(name)
+        client = self.join(name, far=far)
         self.offer(client, usual_offer(slots, camera=camera, microphone=microphone), CAMERA if camera else {})
         return client
 
@@ -256,15 +285,18 @@ class House:
 
     def tick(self, statistics: Statistics, now_us: int | None = None) -> None:
         """With that of the worker, at the present moment if none is given."""
-        readings = {cast("EnginePort", self.port): statistics}
+        readings = {self.plane.port: statistics, self.far_plane.port: Statistics()}
         self.conductor.tick(readings, self.now_us if now_us is None else now_us)
 
     def track(self, client: Client, mid: str = "cam") -> int:
         return client.member.media.tracks[mid].handle
 
-    def _open_transport(self, on_state: Callable[[TransportState], None]) -> PeerTransport:
-        self.transports.append(FakeTransport(self.port, on_state))
-        return cast("PeerTransport", self.transports[-1])
+    def _plane(self, port: FakePort) -> MediaPlane:
+        def open_transport(on_state: Callable[[TransportState], None]) -> PeerTransport:
+            self.transports.append(FakeTransport(port, on_state))
+            return cast("PeerTransport", self.transports[-1])
+
+        return cast("MediaPlane", FakePlane(port, open_transport))
 
     def _on_empty(self, conductor: Conductor) -> None:
         self.emptied += 1
