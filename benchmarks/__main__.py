@@ -26,6 +26,7 @@ BENCHMARKS: Final = {
     "meeting": "benchmarks.meeting",
     "selector": "benchmarks.selector",
     "webinar": "benchmarks.webinar",
+    "workers": "benchmarks.workers",
 }
 
 

@@ -17,6 +17,7 @@ from sfu.engine.objects cimport (
     free_forwarder, free_track, free_transport, link_forwarder, link_keys, link_layer, link_track, link_transport,
     remove_forwarder, remove_track, remove_transport,
 )
+from sfu.engine.memory cimport own_lines
 from sfu.engine.relay cimport RELAY_LEG_SHIFT, relay_extensions
 from sfu.engine.rewriter cimport rewriter_init
 from sfu.engine.source cimport source_mark_keyframe
@@ -175,7 +176,7 @@ cdef class Commands:
         """A new peer with our ICE `password` (22 to 64 bytes). Returns its handle and the ufrag made for it."""
         if not 22 <= len(password) <= 64:
             raise ValueError("an ICE password has 22 to 64 bytes here (RFC 8839 §5.4)")
-        cdef Transport *t = <Transport *>calloc(1, sizeof(Transport))
+        cdef Transport *t = <Transport *>own_lines(sizeof(Transport))
         if t == NULL:
             raise MemoryError
         cdef uint32_t handle = self._transports.take()
@@ -194,7 +195,7 @@ cdef class Commands:
         address `local`. It needs keys as any transport. `rtt_ms`: a first idea of the round trip."""
         if not 0 < leg < 1 << (32 - RELAY_LEG_SHIFT):
             raise ValueError(f"the number of a relay leg is 1 to {(1 << (32 - RELAY_LEG_SHIFT)) - 1}, not {leg}")
-        cdef Transport *t = <Transport *>calloc(1, sizeof(Transport))
+        cdef Transport *t = <Transport *>own_lines(sizeof(Transport))
         if t == NULL:
             raise MemoryError
         try:
@@ -277,7 +278,7 @@ cdef class Commands:
         self._check(self._transports, transport, "transport")
         if kind not in ("audio", "video"):
             raise ValueError(f"kind {kind!r}: choose audio or video")
-        cdef Track *track = <Track *>calloc(1, sizeof(Track))
+        cdef Track *track = <Track *>own_lines(sizeof(Track))
         if track == NULL:
             raise MemoryError
         try:
@@ -335,7 +336,7 @@ cdef class Commands:
         self._check(self._transports, transport, "transport")
         if kind not in ("audio", "video"):
             raise ValueError(f"kind {kind!r}: choose audio or video")
-        cdef Forwarder *f = <Forwarder *>calloc(1, sizeof(Forwarder))
+        cdef Forwarder *f = <Forwarder *>own_lines(sizeof(Forwarder))
         if f == NULL:
             raise MemoryError
         try:
@@ -446,7 +447,7 @@ cdef int fill_forwarder(Forwarder *f, bint video, bytes mid, uint32_t ssrc, uint
     rewriter_init(&f.rewriter, secrets.randbelow(1 << 15), secrets.randbits(32))
     f.rtx_sequence = secrets.randbelow(1 << 15)
     if video:
-        f.sent = <SentPacket *>calloc(SENT_LOG, sizeof(SentPacket))
+        f.sent = <SentPacket *>own_lines(SENT_LOG * sizeof(SentPacket))
         if f.sent == NULL:
             raise MemoryError
     return 0

@@ -11,6 +11,7 @@ from sfu.engine.bwe.estimator cimport (
 )
 from sfu.engine.bwe.parameters cimport EstimatorParameters, parameters_default
 from sfu.engine.egress cimport egress_buffer, egress_commit, egress_has_room, selected_path
+from sfu.engine.memory cimport own_lines
 from sfu.engine.packet_writer cimport write_padding
 from sfu.engine.srtp cimport SRTP_OK, srtp_protect
 from sfu.engine.tables cimport (
@@ -44,7 +45,7 @@ cdef enum:
 
 cdef Congestion *congestion_open(int64_t now_us) noexcept nogil:
     """NULL without memory."""
-    cdef Congestion *c = <Congestion *>calloc(1, sizeof(Congestion))
+    cdef Congestion *c = <Congestion *>own_lines(sizeof(Congestion))
     cdef EstimatorParameters parameters
     if c == NULL:
         return NULL

@@ -7,7 +7,9 @@ from sfu.engine cimport drops
 from sfu.engine.address cimport Datagram, Path, address_equal, path_equal
 from sfu.engine.congestion cimport SEND_AT_ONCE, congestion_send
 from sfu.engine.egress cimport egress_buffer
+from sfu.engine.equaliser cimport EQUALISE_NOT, equalise
 from sfu.engine.history cimport FRAME_START, HAS_AUDIO_LEVEL, HAS_ORIENTATION, PACKET_OVERTAKEN, history_data
+from sfu.engine.latency cimport LATENCY_AUDIO, LATENCY_NONE, LATENCY_VIDEO
 from sfu.engine.reception cimport rate_add
 from sfu.engine.rewriter cimport rewriter_advance, rewriter_map, rewriter_switch
 from sfu.engine.source cimport source_restart
@@ -220,6 +222,8 @@ cdef int send(RouterState *s, Forwarder *f, const Binding *binding, const Payloa
     size = relay_write(f, source, packet, &entry, buffer, False)
     if size == 0:
         return drops.DROP_TOO_LARGE
+    if s.run_ahead != EQUALISE_NOT:
+        size = equalise(s, buffer, size)
     if srtp_protect(f.transport.send_srtp, buffer, &size) != SRTP_OK:
         return drops.DROP_PROTECT_FAILED
     f.packets_sent += 1
@@ -230,8 +234,11 @@ cdef int send(RouterState *s, Forwarder *f, const Binding *binding, const Payloa
     f.rewriter.last_sent_us = now_us
     if f.sent != NULL:
         f.sent[out & (SENT_LOG - 1)] = entry
+    s.egress.latency = LATENCY_VIDEO if f.video else LATENCY_AUDIO
+    s.egress.received_us = packet.arrival_us - packet.kernel_wait_us
     if congestion_send(s, f.transport, buffer, size, SEND_AT_ONCE):
         s.media_forwarded += 1
+    s.egress.latency = LATENCY_NONE
     return -1                # else counted there
 
 

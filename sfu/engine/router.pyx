@@ -15,6 +15,7 @@ from sfu.engine.egress_log cimport egress_records
 from sfu.engine.equaliser cimport EQUALISE_NOT
 from sfu.engine.event_batch cimport EventBatch, address_text, collect_events, event_batch_close, events_of
 from sfu.engine.fanout cimport fanout_next_us, fanout_release, fanout_run, fanout_waiting
+from sfu.engine.memory cimport own_lines
 from sfu.engine.objects cimport remove_transport
 from sfu.engine.relay cimport relay_close
 from sfu.engine.schedule cimport schedule_close, schedule_next_us
@@ -33,7 +34,7 @@ cdef enum:
 
 cdef RouterState *router_open(int index, uint32_t epoch, int64_t wall_offset_us) except NULL:
     """`index` (0 to 255) and `epoch` go into the ICE ufrags; unix time = now_us + `wall_offset_us`."""
-    cdef RouterState *s = <RouterState *>calloc(1, sizeof(RouterState))
+    cdef RouterState *s = <RouterState *>own_lines(sizeof(RouterState))
     cdef uint64_t seeds[3]
     if s == NULL:
         raise MemoryError

@@ -21,6 +21,7 @@ from sfu.engine.srtp_gcm cimport (
     GCM_SALT, gcm_protect, gcm_protect_rtcp, gcm_session_close, gcm_session_open, gcm_session_reserve, gcm_unprotect,
     gcm_unprotect_rtcp,
 )
+from sfu.engine.memory cimport own_lines
 from sfu.wire.bytes cimport read_u32
 
 
@@ -106,7 +107,7 @@ cdef Srtp *srtp_open(int profile, const uint8_t *key_salt, uint32_t size, bint o
     cdef int failed
     if size == 0 or size != profile_key_salt_size(profile):
         return NULL
-    srtp = <Srtp *>calloc(1, sizeof(Srtp))
+    srtp = <Srtp *>own_lines(sizeof(Srtp))
     if srtp == NULL:
         return NULL
     srtp.outbound = outbound

@@ -6,6 +6,7 @@ from libc.string cimport memcpy, memset
 from sfu.engine.aes_gcm cimport (
     GCM_TAG, GcmKey, aes_counter_stream, gcm_key_close, gcm_key_open, gcm_seal, gcm_unseal,
 )
+from sfu.engine.memory cimport own_lines
 from sfu.engine.srtp cimport SRTP_BAD_AUTH, SRTP_FAILED, SRTP_OK, SRTP_REPLAYED
 from sfu.wire.bytes cimport read_u16, read_u32, write_u16, write_u32
 
@@ -52,7 +53,7 @@ cdef GcmKey *derived_key(const uint8_t *key, uint32_t key_size, const uint8_t *s
 
 cdef GcmSession *gcm_session_open(const uint8_t *key, uint32_t key_size, const uint8_t *salt, bint outbound,
                                   uint32_t limit) noexcept nogil:
-    cdef GcmSession *g = <GcmSession *>calloc(1, sizeof(GcmSession))
+    cdef GcmSession *g = <GcmSession *>own_lines(sizeof(GcmSession))
     if g == NULL:
         return NULL
     g.outbound = outbound
@@ -92,7 +93,7 @@ cdef void place(GcmSession *g, uint32_t position) noexcept nogil:
 
 cdef int grow(GcmSession *g, uint32_t capacity) noexcept nogil:
     """0, or -1 without memory: then all is as it was."""
-    cdef GcmStream *streams = <GcmStream *>calloc(capacity, sizeof(GcmStream))
+    cdef GcmStream *streams = <GcmStream *>own_lines(capacity * sizeof(GcmStream))
     cdef uint16_t *places = <uint16_t *>calloc(2 * capacity, sizeof(uint16_t))
     cdef uint32_t i
     if streams == NULL or places == NULL:

@@ -22,6 +22,7 @@ from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from sfu.engine.address cimport Address, Datagram, Path, path_equal
 from sfu.engine.linux_socket cimport *
+from sfu.engine.memory cimport own_lines
 
 
 cdef enum:
@@ -444,7 +445,7 @@ cdef UdpSocket *udp_open(str host, int port, bint gso) except NULL:
         if fd >= 0:
             c_close(fd)
         raise _bind_error(error, host, port)
-    cdef UdpSocket *udp = <UdpSocket *>calloc(1, sizeof(UdpSocket))
+    cdef UdpSocket *udp = <UdpSocket *>own_lines(sizeof(UdpSocket))
     cdef UdpScratch *scratch = make_scratch()
     if udp == NULL or scratch == NULL:
         free(udp)

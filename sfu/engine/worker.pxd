@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Worker: one native thread, one UDP socket, one Router. The thread never holds the GIL."""
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from sfu.engine.address cimport Datagram
 from sfu.engine.commands cimport Commands
 from sfu.engine.event_batch cimport EventBatch
@@ -11,6 +11,7 @@ from sfu.engine.tables cimport RouterState
 from sfu.engine.udp cimport UdpSocket
 
 cdef struct WorkerState:
+    uint8_t before[64]        # keeps what lies around it in memory off its cache lines: it is a part of a Python object
     RouterState *router
     UdpSocket *udp
     Handover lock             # guards the router; the egress batch belongs to the thread alone
@@ -30,6 +31,7 @@ cdef struct WorkerState:
     uint64_t load_busy_us
     Latency latency[3]        # by LatencyClass
     Datagram batch[64]
+    uint8_t behind[64]
 
 cdef class Worker:
     cdef WorkerState state

@@ -18,6 +18,7 @@ BRIEF = {
     "meeting": ["--rooms", "1", "--people", "3", *SHORT],
     "webinar": ["--viewers", "3", *SHORT],
     "forward": ["--receivers", "2", "--gso", "on", *SHORT],
+    "workers": ["--receivers", "2", "--repeats", "1"],
 }
 
 

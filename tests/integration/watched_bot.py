@@ -102,9 +102,14 @@ class WatchedBot(LightPeer):
     """Joins with a `WatchedSpec`."""
 
     def __init__(
-        self, spec: LightSpec, certificate: Certificate, on_packet: PacketObserver, on_event: Callable[[Event], None]
+        self,
+        spec: LightSpec,
+        certificate: Certificate,
+        on_packet: PacketObserver,
+        on_event: Callable[[Event], None],
+        on_lost: Callable[[str], None],
     ) -> None:
-        super().__init__(spec, certificate, on_packet, on_event)
+        super().__init__(spec, certificate, on_packet, on_event, on_lost)
         assert isinstance(spec, WatchedSpec)
         self._uplinks = spec.uplinks
         self._downlink_loss = spec.downlink_loss

@@ -3,7 +3,7 @@
 
 from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport INT64_MAX, INT64_MIN
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 
 from sfu.engine.bwe.alr cimport alr_init, alr_sent, alr_set_rate
 from sfu.engine.bwe.arrivals cimport (
@@ -44,6 +44,7 @@ from sfu.engine.bwe.trendline cimport (
     USAGE_NORMAL, USAGE_OVERUSING, USAGE_UNDERUSING, Usage, inter_arrival_init, inter_arrival_packet, trendline_init,
     trendline_update,
 )
+from sfu.engine.memory cimport own_lines_unset
 
 cdef enum:
     TICK_US = 50_000
@@ -61,7 +62,7 @@ cdef double PACKET_BITS = 9600.0    # 1,200 bytes
 
 
 cdef Estimator *estimator_open() noexcept nogil:
-    cdef Estimator *e = <Estimator *>malloc(sizeof(Estimator))
+    cdef Estimator *e = <Estimator *>own_lines_unset(sizeof(Estimator))
     cdef EstimatorParameters parameters
     if e != NULL:
         parameters_default(&parameters)
