@@ -131,6 +131,14 @@ class PublishLayers(msgspec.Struct, frozen=True, tag_field="type", tag="publish_
 
     publication: str
     layers: tuple[LayerDemand, ...] = ()
+    backup: bool = False
+
+
+class PublishBackup(msgspec.Struct, frozen=True, tag_field="type", tag="publish_backup"):
+    """Somebody cannot decode our own publication: it is wanted in that codec as well."""
+
+    publication: str
+    codec: str
 
 
 class ParticipantQuality(msgspec.Struct, frozen=True):
@@ -171,6 +179,7 @@ Event = (
     | LayerChanged
     | SubscriptionPaused
     | PublishLayers
+    | PublishBackup
     | Quality
     | Speakers
     | Closing
@@ -191,6 +200,7 @@ _TYPES: dict[str, Any] = {
     "layer": LayerChanged,
     "subscription_paused": SubscriptionPaused,
     "publish_layers": PublishLayers,
+    "publish_backup": PublishBackup,
     "quality": Quality,
     "speakers": Speakers,
     "closing": Closing,

@@ -219,7 +219,7 @@ class Allocator:
         return account.ran_us is None or now_us - account.ran_us >= EVENT_INTERVAL_US
 
     def run(self, members: Iterable[Member], now_us: int) -> None:
-        ladders: dict[PublicationId, Ladder] = {}
+        ladders: dict[SentTrack, Ladder] = {}
         limited: list[_Run] = []
         for member in members:
             account = self._account(member)
@@ -253,7 +253,7 @@ class Allocator:
         columns = self._columns(runs)
         sources, receivers, before = _arrays(runs, columns, now_us)
         allocation = allocate(sources, receivers, before, now_us)
-        index = {publication.id: column for column, (publication, _) in enumerate(columns)}
+        index = {id(ladder): column for column, (_, ladder) in enumerate(columns)}
         for row, run in enumerate(runs):
             self._apply(run, row, index, allocation, starting=run.account.budget.starting(now_us))
             wanted_bps = int(allocation.wanted_bps[row])
@@ -265,18 +265,13 @@ class Allocator:
                 run.member.media.request_probe(probe_bps)
 
     def _columns(self, runs: Sequence[_Run]) -> list[tuple[Publication, Ladder]]:
-        """In the order in which equals are served: the latest speakers first."""
+        """In the order in which equals are served: the latest speakers first. A publication's backup has its own."""
         found = {
-            seat.publication.id: (seat.publication, seat.ladder)
-            for run in runs
-            for seat in run.seats
-            if seat.ladder.steps
+            id(seat.ladder): (seat.publication, seat.ladder) for run in runs for seat in run.seats if seat.ladder.steps
         }
         return sorted(found.values(), key=lambda column: self._age(column[0]))
 
-    def _apply(
-        self, run: _Run, row: int, index: dict[PublicationId, int], allocation: Allocation, *, starting: bool
-    ) -> None:
+    def _apply(self, run: _Run, row: int, index: dict[int, int], allocation: Allocation, *, starting: bool) -> None:
         """`starting`: the most important video flows in any case, for a link is probed with what flows over it."""
         course = allocation.course
         standings: dict[PublicationId, _Standing] = {}
@@ -289,7 +284,7 @@ class Allocator:
             if seat.cap == PAUSED:
                 self._set(run, seat, seat.target, seat.desired)
                 continue
-            column = index[publication]
+            column = index[id(seat.ladder)]
             level = int(course.level[row, column])
             if starting and not steps:
                 level = max(level, 0)
@@ -317,7 +312,7 @@ class Allocator:
 
     # --- what goes into it
 
-    def _look(self, member: Member, account: _Account, ladders: dict[PublicationId, Ladder]) -> _Run:
+    def _look(self, member: Member, account: _Account, ladders: dict[SentTrack, Ladder]) -> _Run:
         """What a receiver shows, the most important first, and what its sound takes. Sound is sent without more ado."""
         seats = []
         audio_bps = 0
@@ -333,9 +328,9 @@ class Allocator:
                     rates = self._rates.get(track)
                     audio_bps += AUDIO_OVERHEAD_BPS + (int(rates.total_bps) if rates else 0)
             else:
-                ladder = ladders.get(publication.id)
+                ladder = ladders.get(track)
                 if ladder is None:
-                    ladder = ladders[publication.id] = self._ladder(publication, track)
+                    ladder = ladders[track] = self._ladder(publication, track)
                 seats.append(self._seat(member, account, state, publication, track, ladder))
         if len(account.choices) > len(seats):
             shown = {seat.publication.id for seat in seats}
@@ -359,14 +354,15 @@ class Allocator:
         ladder: Ladder,
     ) -> _Seat:
         wish = member.participant.wish(publication.id)
-        given = (publication.layers, self._available(track), wish, self.caps)
+        layers = _layers(publication, track)
+        given = (layers, self._available(track), wish, self.caps)
         choice = account.choices.get(publication.id)
         if choice is None or choice.given != given:
-            all_of_them = (1 << max(1, len(publication.layers))) - 1
+            all_of_them = (1 << max(1, len(layers))) - 1
             choice = account.choices[publication.id] = _Choice(
                 given,
-                self._limited(publication, given[1], wish),
-                self._limited(publication, all_of_them, wish).spatial,
+                self._limited(publication, layers, given[1], wish),
+                self._limited(publication, layers, all_of_them, wish).spatial,
             )
         target = choice.target
         cap = ladder.cap(target) if target.spatial > PAUSED else PAUSED
@@ -378,11 +374,11 @@ class Allocator:
             priority = SPEAKING if self._speakers.dominant == publication.participant.id else OTHER
         return _Seat(state, publication, ladder, target, cap, priority, choice.desired, self._age(publication))
 
-    def _limited(self, publication: Publication, available: int, wish: Wish) -> Target:
+    def _limited(self, publication: Publication, layers: Sequence[Layer], available: int, wish: Wish) -> Target:
         """What is wished for of those layers, as far as the server has room for it."""
-        target = choose_target(publication.layers, available, wish)
+        target = choose_target(layers, available, wish)
         max_height = None if publication.source is Source.SCREEN_SHARE else self.caps.max_height
-        return limit_target(target, publication.layers, max_height, self.caps.max_temporal)
+        return limit_target(target, layers, max_height, self.caps.max_temporal)
 
     def _age(self, publication: Publication) -> tuple[int, int]:
         return (-self._speakers.dominant_us(publication.participant.id), publication.order)
@@ -392,7 +388,7 @@ class Allocator:
         screen = publication.source is Source.SCREEN_SHARE
         # What is muted needs nothing, unless it is sent all the same.
         available = track.live if publication.muted else self._available(track)
-        return make_ladder(publication.layers, available, rates, screen=screen)
+        return make_ladder(_layers(publication, track), available, rates, screen=screen)
 
     def _rates_of(self, track: SentTrack) -> TrackRates:
         rates = self._rates.get(track)
@@ -430,6 +426,10 @@ class Allocator:
                 run.member.tell(SubscriptionPaused(publication, paused=False, reason=None))
 
 
+def _layers(publication: Publication, track: SentTrack) -> tuple[Layer, ...]:
+    return track.layers if track.backup else publication.layers
+
+
 def _arrays(
     runs: Sequence[_Run], columns: Sequence[tuple[Publication, Ladder]], now_us: int
 ) -> tuple[Sources, Receivers, Course]:
@@ -455,10 +455,10 @@ def _arrays(
     before = Course(
         np.full(shape, NEW, np.int8), np.zeros(shape, np.int8), np.full(shape, NEVER_US), np.full(shape, NEVER_US)
     )
-    index = {publication.id: column for column, (publication, _) in enumerate(columns)}
+    index = {id(ladder): column for column, (_, ladder) in enumerate(columns)}
     for row, run in enumerate(runs):
         for seat in run.seats:
-            column = index.get(seat.publication.id, -1)
+            column = index.get(id(seat.ladder), -1)
             if column < 0:
                 continue
             receivers.caps[row, column] = seat.cap

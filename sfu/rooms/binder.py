@@ -11,17 +11,18 @@ from sfu.rooms.member import Member
 from sfu.rooms.model import Publication, PublicationId
 from sfu.rooms.slots import Candidate, assign, split
 from sfu.rooms.speakers import Speakers
+from sfu.sdp.negotiation import MediaSection
 
-Offered = Mapping[PublicationId, tuple[Publication, SentTrack]]
-"""All that can be received in a room."""
+Offered = Mapping[PublicationId, tuple[Publication, tuple[SentTrack, ...]]]
+"""All that can be received in a room: each publication with its track, and those that back it up."""
 
 Candidates = tuple[list[Candidate], list[Candidate]]
 """Videos and audios."""
 
 
-def offered_by(members: Iterable[Member]) -> dict[PublicationId, tuple[Publication, SentTrack]]:
+def offered_by(members: Iterable[Member]) -> dict[PublicationId, tuple[Publication, tuple[SentTrack, ...]]]:
     return {
-        publication.id: (publication, member.media.tracks[mid])
+        publication.id: (publication, (member.media.tracks[mid], *member.backups_of(publication)))
         for member in members
         for mid, publication in member.published.items()
         if mid in member.media.tracks and not publication.stopped
@@ -92,13 +93,30 @@ def _bind_all(
     return True
 
 
-def _bind(member: Member, state: SlotState, publication: Publication, track: SentTrack, handle_on: HandleOn) -> bool:
+def _bind(
+    member: Member,
+    state: SlotState,
+    publication: Publication,
+    tracks: tuple[SentTrack, ...],
+    handle_on: HandleOn,
+) -> bool:
     mid = state.slot.mid
-    if member.bound.get(mid) is publication and state.track is track:
+    shown = member.bound.get(mid) is publication and state.track in tracks
+    if shown and _same(state.weighed, tracks):
         return True
-    if not member.media.bind(state, track, publication.number, handle_on):
+    track = next((one for one in tracks if member.media.plays(state, one)), None)
+    if track is None:
         member.undecodable.add(publication.id)
         return False
+    state.weighed = tuple(one.section for one in tracks)
+    if shown and state.track is track:
+        return True
+    member.media.bind(state, track, publication.number, handle_on)
     member.bound[mid] = publication
     member.tell_slot(state)
     return True
+
+
+def _same(weighed: Sequence[MediaSection], tracks: Sequence[SentTrack]) -> bool:
+    """Whether nothing was offered anew since. By identity: comparing sections in full for every slot would be dear."""
+    return len(weighed) == len(tracks) and all(one is track.section for one, track in zip(weighed, tracks, strict=True))

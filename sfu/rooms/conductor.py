@@ -16,8 +16,10 @@ from typing import Final
 
 from sfu.engine.statistics import LayerStatistics, Statistics
 from sfu.rooms import binder
+from sfu.rooms.backups import backup_codec
 from sfu.rooms.errors import RoomError
 from sfu.rooms.events import (
+    BackupWanted,
     MediaLost,
     ParticipantJoined,
     ParticipantLeft,
@@ -74,6 +76,8 @@ class OfferedTrack:
     name: str = ""
     muted: bool = False
     layers: tuple[Layer, ...] = ()
+    backup_of: PublicationId | None = None
+    """It is no publication of its own: the same picture in another codec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +192,14 @@ class Conductor:
         sections = {section.mid: section for section in offer.sections if not section.rejected}
         sending = {mid: section for mid, section in sections.items() if section.direction == "publish"}
         _check_described(described, offer.sections, member.published if continues else {})
+        backups = _check_backups(described, member, continues=continues)
         silenced = {mid for mid in member.silenced if mid not in described} if continues else set()
         known = member.published.keys() if continues else set()
-        more = len(sending.keys() - silenced - known) - (0 if continues else len(member.published))
+        more = len(sending.keys() - silenced - known - backups.keys()) - (0 if continues else len(member.published))
         sources = {
             told.source if (told := described.get(mid)) else DEFAULT_SOURCES[Kind(section.kind)]
             for mid, section in sending.items()
-            if mid not in silenced and (mid not in known or mid in described)
+            if mid not in silenced and mid not in backups and (mid not in known or mid in described)
         }
         if sources:
             self.room.check_may_publish(member.participant, sources, more)
@@ -204,6 +209,10 @@ class Conductor:
         member.bound = {mid: one for mid, one in member.bound.items() if continues and mid in member.media.slots}
         member.deadline_us = None
         member.undecodable.clear()
+        member.backups_asked.clear()
+        member.backups = {mid: one for mid, one in backups.items() if mid in member.media.tracks}
+        for mid in member.backups:
+            member.media.tracks[mid].backup = True
         self._reconcile(member, described, continues)
         self.plan_soon(None)
         return Answer(answer, tuple(member.published.items()), tuple(member.media.slots.values()))
@@ -256,6 +265,7 @@ class Conductor:
                 del member.published[mid]
                 member.silenced.add(mid)
                 member.media.remove_track(mid)
+        self._drop_backups(member, found)
         self.room.unpublish(found)
 
     def set_wish(self, member: Member, publication: PublicationId, wish: Wish) -> None:
@@ -364,6 +374,8 @@ class Conductor:
         spare = [one for mid, one in before.items() if not (continues and mid in tracks)]
         member.published = {}
         for mid, track in tracks.items():
+            if mid in member.backups:
+                continue
             told = described.get(mid) or OfferedTrack(DEFAULT_SOURCES[Kind(track.section.kind)])
             publication = before.get(mid) if continues else None
             if publication is None:
@@ -381,7 +393,29 @@ class Conductor:
             for receiver in self.members.values():
                 receiver.undecodable.discard(publication.id)
         for publication in spare:
+            self._drop_backups(member, publication)
             self.room.unpublish(publication)
+
+    @staticmethod
+    def _drop_backups(member: Member, publication: Publication) -> None:
+        for mid, one in list(member.backups.items()):
+            if one is publication:
+                del member.backups[mid]
+                member.silenced.add(mid)
+                member.media.remove_track(mid)
+
+    def _ask_for_backups(self, receiver: Member) -> None:
+        """Of what it cannot decode, from whoever could send it in another codec."""
+        for identifier in receiver.undecodable:
+            publication = self.room.publications.get(identifier)
+            owner = None if publication is None else self.members.get(publication.participant.id)
+            if publication is None or owner is None or identifier in owner.backups_asked:
+                continue
+            track = owner.track_of(publication)
+            codec = None if track is None or owner.backups_of(publication) else backup_codec(track, receiver.media)
+            if codec is not None:
+                owner.backups_asked.add(identifier)
+                owner.tell(BackupWanted(publication, codec))
 
     def plan_soon(self, member: Member | None) -> None:
         """None: everybody."""
@@ -409,6 +443,8 @@ class Conductor:
             member = self.members.get(participant)
             if member is not None:
                 binder.plan(member, offered, everything, self.relays.handle_on)
+                if member.undecodable:
+                    self._ask_for_backups(member)
         now_us = self._clock()
         todo += islice((one for one in self._to_run if one not in todo), PLAN_SLICE)
         for participant in todo:
@@ -450,6 +486,23 @@ def _check_described(
                 f"the section {mid!r} is published as {published[mid].source}, not as {track.source}",
                 "a section keeps its source: unpublish it and send the other one in a section of its own",
             )
+
+
+def _check_backups(described: Mapping[Mid, OfferedTrack], member: Member, *, continues: bool) -> dict[Mid, Publication]:
+    """By mid, those of the same connection that are not described again included."""
+    backups = {mid: one for mid, one in member.backups.items() if continues and mid not in described}
+    for mid, track in described.items():
+        if track.backup_of is None:
+            continue
+        backed = member.participant.publications.get(track.backup_of)
+        if backed is None or backed.source is not track.source or (continues and mid in member.published):
+            raise RoomError(
+                "bad_track",
+                f"the section {mid!r} cannot back up {track.backup_of[:40]!r}",
+                "name a living video publication of your own, of the same source, in a section of its own",
+            )
+        backups[mid] = backed
+    return backups
 
 
 def _with_sizes(layers: Sequence[Layer], measured: Sequence[LayerStatistics]) -> tuple[Layer, ...]:

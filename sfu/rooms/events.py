@@ -96,6 +96,16 @@ class PublishLayers:
     publication: Publication
     layers: tuple[tuple[str, bool], ...]
     """(rid, active), in the order of the publication's layers; one with an empty rid where there are no rids."""
+    backup: bool = False
+    """They are those of its backup."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupWanted:
+    """Somebody cannot decode this participant's publication: it should send it in that codec as well."""
+
+    publication: Publication
+    codec: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +141,7 @@ class Removed:
     reason: LeaveReason
 
 
-MediaEvent = SlotBound | LayerChanged | SubscriptionPaused | PublishLayers | QualityChanged
+MediaEvent = SlotBound | LayerChanged | SubscriptionPaused | PublishLayers | BackupWanted | QualityChanged
 """Of what one participant receives and sends."""
 
 ParticipantEvent = RoomEvent | MediaEvent | SpeakersChanged | PermissionsChanged | MediaLost | Removed

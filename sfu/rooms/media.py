@@ -75,6 +75,8 @@ class SentTrack:
     """In the engine's order, lowest first."""
     live: int = 0
     """Bit i: layer i flows."""
+    backup: bool = False
+    """Stands in for another track, for who cannot decode that one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -91,6 +93,8 @@ class SlotState:
     target: Target | None = None
     needed: int = -1
     """The highest layer that the publisher has to send for it."""
+    weighed: tuple[MediaSection, ...] = ()
+    """Between which of the publisher's sections `track` was chosen."""
     current: int = PAUSED
     """The layer that flows, as the engine last said."""
 
@@ -209,17 +213,22 @@ class ParticipantMedia:
         slots = {mid: state.media for mid, state in self.slots.items()}
         return write_answer(offer, local, slots, connection.session_version)
 
-    def bind(self, state: SlotState, track: SentTrack, number: int, handle_on: HandleOn) -> bool:
-        """Show a track in a slot, from its next keyframe on. False: the client cannot decode it."""
+    def bind(self, state: SlotState, track: SentTrack, number: int, handle_on: HandleOn) -> None:
+        """Show a track that the client `plays` in a slot, from its next keyframe on."""
         payloads = payload_map(track.section, state.section)
-        if not payloads:
-            return False
         state.generation += 1
         state.track, state.target, state.needed, state.current = track, None, 0, PAUSED
         payloads = payloads[:MAX_PAYLOAD_TYPES]
         handle = handle_on(self.port, track, number)
         self.port.commands.bind(state.forwarder, handle, number, state.generation, list(payloads))
-        return True
+
+    @staticmethod
+    def plays(state: SlotState, track: SentTrack) -> bool:
+        """Whether the client can decode what its publisher sends: of a video section the first codec."""
+        payloads = payload_map(track.section, state.section)
+        if track.section.kind == "video":
+            return any(incoming == track.section.codecs[0].payload_type for incoming, *_ in payloads)
+        return bool(payloads)
 
     def unbind(self, state: SlotState) -> None:
         state.generation += 1
@@ -272,6 +281,7 @@ class ParticipantMedia:
             told = declared.get(mid, ())
             if mid in self.tracks:
                 track = self.tracks[mid]
+                track.section = section
                 if section.kind == "video":
                     track.layers = _told_again(section, track.layers, told)
             else:
@@ -306,6 +316,7 @@ class ParticipantMedia:
     def _keep_slot(state: SlotState, section: MediaSection) -> bool:
         """Take over a section's new description, if its forwarder can stay."""
         before, state.section = state.section, section
+        state.weighed = ()
         if before.extensions != section.extensions or _has_rtx(section) > _has_rtx(before):
             return False
         sent = None if state.track is None else state.track.section
@@ -377,7 +388,8 @@ def _told_again(section: MediaSection, before: tuple[Layer, ...], told: Sequence
 
 def _stream(section: MediaSection) -> tuple[object, ...]:
     """What of a section the engine's track is made from."""
-    return (section.kind, section.codecs, section.rids, section.declared)
+    # The order of codecs is the publisher's preference: another one is the same stream with other packets.
+    return (section.kind, frozenset(map(repr, section.codecs)), section.rids, section.declared)
 
 
 def _has_rtx(section: MediaSection) -> bool:

@@ -30,6 +30,10 @@ class Member:
     published: dict[Mid, Publication] = field(default_factory=dict)
     bound: dict[Mid, Publication] = field(default_factory=dict)
     """What each of its slots shows."""
+    backups: dict[Mid, Publication] = field(default_factory=dict)
+    """Sections in which a publication is sent in another codec as well, for who cannot decode the first."""
+    backups_asked: set[PublicationId] = field(default_factory=set)
+    """Of which a backup was asked since the last offer."""
     silenced: set[Mid] = field(default_factory=set)
     """Sections that still could send, but were unpublished by message."""
     undecodable: set[PublicationId] = field(default_factory=set)
@@ -49,7 +53,10 @@ class Member:
         return next((self.media.tracks.get(mid) for mid, one in self.published.items() if one is publication), None)
 
     def publication_of(self, track: SentTrack) -> Publication | None:
-        return self.published.get(track.section.mid)
+        return self.published.get(track.section.mid) or self.backups.get(track.section.mid)
+
+    def backups_of(self, publication: Publication) -> list[SentTrack]:
+        return [self.media.tracks[mid] for mid, one in self.backups.items() if one is publication]
 
     def tell_slot(self, state: SlotState, rtp_timestamp: int | None = None) -> None:
         mid = state.slot.mid

@@ -98,7 +98,7 @@ class Regulator:
             track: member
             for member in self.members.values()
             for mid, track in member.media.tracks.items()
-            if track.section.kind == "video" and mid in member.published
+            if track.section.kind == "video" and (mid in member.published or mid in member.backups)
         }
         for track in self._published.keys() - present.keys():
             del self._published[track]
@@ -114,4 +114,4 @@ class Regulator:
             return
         rids = [layer.rid for layer in one.track.layers] if one.track.section.rids else [""]
         layers = tuple((rid, one.demand.active(index)) for index, rid in enumerate(rids))
-        one.member.tell(PublishLayers(publication, layers))
+        one.member.tell(PublishLayers(publication, layers, one.track.backup))

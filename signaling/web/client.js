@@ -236,6 +236,19 @@ export class Room extends Emitter {
   }
 
   /**
+   * Goes on in another video codec; the publication stays the same, and so do its layers.
+   *
+   * @param {LocalPublication} local
+   * @param {NonNullable<PublishOptions["codec"]>} codec
+   */
+  async setCodec(local, codec) {
+    local.options = { ...local.options, codec, scalabilityMode: undefined };
+    const session = this.#session;
+    await session?.media.setCodec(local, codec);
+    if (session === this.#live) await session?.negotiate();
+  }
+
+  /**
    * Asks for at most that layer of a publication; null: whatever is best.
    *
    * @param {string} publicationId
@@ -504,6 +517,9 @@ export class Room extends Emitter {
       case "publish_layers":
         this.#onPublishLayers(session, message);
         break;
+      case "publish_backup":
+        this.#onPublishBackup(session, message);
+        break;
       case "quality":
         this.#onQuality(message);
         break;
@@ -587,7 +603,14 @@ export class Room extends Emitter {
   /** @param {Session} session @param {Message} message */
   #onPublishLayers(session, message) {
     const local = this.#ownById(message.publication);
-    if (local) session.media.setActive(local, message.layers);
+    if (local) session.media.setActive(local, message.layers, message.backup);
+  }
+
+  /** Somebody cannot decode what we send. @param {Session} session @param {Message} message */
+  #onPublishBackup(session, { publication, codec }) {
+    const local = this.#ownById(publication);
+    if (!local || !session.media.addBackup(local, codec)) return;
+    session.negotiate().catch((error) => this.#onError(asSfuError(error)));
   }
 
   /** @param {Message} message */

@@ -12,6 +12,8 @@ const EXTRA_AUDIO_SLOTS = 3;
 const VIDEO_CODECS = ["VP8", "H264", "VP9", "AV1"];
 /** Of codecs that Chromium otherwise encodes without temporal layers, or whose simulcast it makes spatial layers of (VP9). */
 const DEFAULT_MODES = /** @type {Record<string, string | undefined>} */ ({ VP9: "L1T3", AV1: "L1T3" });
+/** What a codec goes back to that is sent without a mode of its own. */
+const ONE_SPATIAL_LAYER = "L1T3";
 const AUDIO_CODECS = ["opus"];
 
 /** Describes layers to whoever cannot look into the payload. Chromium offers it of itself only where it sends several. */
@@ -32,7 +34,7 @@ const DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#depe
  * @property {"VP8" | "H264" | "VP9" | "AV1"} [codec]  the preferred video codec
  * @property {string} [scalabilityMode]  of each stream, such as "L3T3_KEY" (VP9 and AV1); several spatial layers replace simulcast
  *
- * @typedef {{mid: string, source: Source, name?: string, muted: boolean, layers?: object[]}} OfferedTrack
+ * @typedef {{mid: string, source: Source, name?: string, muted: boolean, layers?: object[], backup_of?: string}} OfferedTrack
  */
 
 /**
@@ -69,6 +71,8 @@ export class MediaConnection {
   #pc;
   /** @type {Map<LocalPublication, {transceiver: RTCRtpTransceiver, layers: Layer[] | undefined, settled: Promise<void>}>} */
   #senders = new Map();
+  /** The same tracks in another codec, for who cannot decode the first. @type {Map<LocalPublication, {transceiver: RTCRtpTransceiver, layers: Layer[] | undefined, settled: Promise<void>}>} */
+  #backups = new Map();
   /** @type {Slot<Publication>[]} */
   #slots = [];
   #handlers;
@@ -100,7 +104,40 @@ export class MediaConnection {
 
   /** @param {LocalPublication} local */
   add(local) {
-    const { track, options } = local;
+    this.#senders.set(local, this.#addSender(local, local.options));
+    if (local.muted) void this.replaceTrack(local);
+  }
+
+  /**
+   * Takes effect with the next offer.
+   *
+   * @param {LocalPublication} local
+   * @param {PublishOptions["codec"]} codec
+   * @returns {boolean} whether there was none yet
+   */
+  addBackup(local, codec) {
+    if (local.kind !== "video" || !this.#senders.has(local) || this.#backups.has(local)) return false;
+    this.#backups.set(local, this.#addSender(local, { ...local.options, codec, scalabilityMode: undefined }));
+    if (local.muted) void this.replaceTrack(local);
+    return true;
+  }
+
+  /**
+   * Sends it in another codec from the next offer on.
+   *
+   * @param {LocalPublication} local
+   * @param {PublishOptions["codec"]} codec
+   */
+  async setCodec(local, codec) {
+    const sending = this.#senders.get(local);
+    if (!sending || local.kind !== "video") return;
+    setCodecs(sending.transceiver, RTCRtpSender.getCapabilities("video")?.codecs ?? [], preferring(this.#videoCodecs, codec));
+    const mode = DEFAULT_MODES[codec ?? ""] ?? ONE_SPATIAL_LAYER;
+    await this.#change(sending, (encoding) => void ("scalabilityMode" in encoding && Object.assign(encoding, { scalabilityMode: mode })));
+  }
+
+  /** @param {LocalPublication} local @param {PublishOptions} options */
+  #addSender({ track }, options) {
     const codec = this.#videoCodecs.find((name) => name === options.codec);
     const mode = options.scalabilityMode ?? DEFAULT_MODES[codec ?? ""];
     const layers = track.kind === "video" ? videoLayers(track.getSettings(), { ...options, scalabilityMode: mode }) : undefined;
@@ -113,17 +150,18 @@ export class MediaConnection {
     const wanted = track.kind === "audio" ? AUDIO_CODECS : preferring(this.#videoCodecs, codec);
     setCodecs(transceiver, RTCRtpSender.getCapabilities(track.kind)?.codecs ?? [], wanted);
     if (track.kind === "video") offerExtension(transceiver, DEPENDENCY_DESCRIPTOR);
-    this.#senders.set(local, { transceiver, layers, settled: Promise.resolve() });
-    if (local.muted) void this.replaceTrack(local);
+    return { transceiver, layers, settled: Promise.resolve() };
   }
 
   /** @param {LocalPublication} local the section stays, without direction, until the connection ends */
   async remove(local) {
-    const transceiver = this.#senders.get(local)?.transceiver;
-    if (!transceiver) return;
-    this.#senders.delete(local);
-    transceiver.direction = "inactive";
-    await transceiver.sender.replaceTrack(null);
+    for (const sending of [this.#senders, this.#backups]) {
+      const transceiver = sending.get(local)?.transceiver;
+      if (!transceiver) continue;
+      sending.delete(local);
+      transceiver.direction = "inactive";
+      await transceiver.sender.replaceTrack(null);
+    }
   }
 
   /**
@@ -133,7 +171,9 @@ export class MediaConnection {
    */
   async replaceTrack(local) {
     const { track, muted } = local;
-    await this.#senders.get(local)?.transceiver.sender.replaceTrack(muted && track.kind === "video" ? null : track);
+    for (const sending of [this.#senders, this.#backups]) {
+      await sending.get(local)?.transceiver.sender.replaceTrack(muted && track.kind === "video" ? null : track);
+    }
   }
 
   /**
@@ -141,18 +181,29 @@ export class MediaConnection {
    *
    * @param {LocalPublication} local
    * @param {readonly {rid: string, active: boolean}[]} layers
+   * @param {boolean} [backup]  of its backup
    */
-  setActive(local, layers) {
-    const found = this.#senders.get(local);
+  setActive(local, layers, backup = false) {
+    const found = (backup ? this.#backups : this.#senders).get(local);
     if (!found) return;
     const active = new Map(layers.map((layer) => [layer.rid, layer.active]));
-    // One change after the other: parameters are void once others have been set.
-    found.settled = found.settled.then(async () => {
-      const { sender } = found.transceiver;
+    void this.#change(found, (encoding) => void (encoding.active = active.get(encoding.rid ?? "") ?? encoding.active));
+  }
+
+  /**
+   * One change after the other: parameters are void once others have been set.
+   *
+   * @param {{transceiver: RTCRtpTransceiver, settled: Promise<void>}} sending
+   * @param {(encoding: RTCRtpEncodingParameters) => void} change
+   */
+  #change(sending, change) {
+    sending.settled = sending.settled.then(async () => {
+      const { sender } = sending.transceiver;
       const parameters = sender.getParameters();
-      for (const encoding of parameters.encodings ?? []) encoding.active = active.get(encoding.rid ?? "") ?? encoding.active;
+      (parameters.encodings ?? []).forEach(change);
       await sender.setParameters(parameters).catch(() => {}); // the connection is closed, or about to be
     });
+    return sending.settled;
   }
 
   /**
@@ -175,6 +226,9 @@ export class MediaConnection {
   async createOffer() {
     await this.#pc.setLocalDescription(await this.#pc.createOffer());
     const tracks = [...this.#senders].map(([local, { transceiver, layers }]) => describe(local, transceiver, layers));
+    for (const [local, { transceiver, layers }] of this.#backups) {
+      if (local.id) tracks.push({ ...describe(local, transceiver, layers), backup_of: local.id });
+    }
     return { sdp: /** @type {RTCSessionDescription} */ (this.#pc.localDescription).sdp, tracks };
   }
 

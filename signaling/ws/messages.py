@@ -56,6 +56,7 @@ class TrackInfo(Struct, forbid_unknown_fields=True, omit_defaults=True):
     name: Name = ""
     muted: bool = False
     layers: Annotated[list[LayerInfo], Meta(max_length=8)] = []
+    backup_of: EntityId | None = None
 
 
 class PublicationInfo(Struct):
@@ -268,9 +269,15 @@ class LayerDemand(Struct):
     active: bool
 
 
-class PublishLayers(Message, tag="publish_layers"):
+class PublishLayers(Message, tag="publish_layers", omit_defaults=True):
     publication: str
     layers: list[LayerDemand]
+    backup: bool = False
+
+
+class PublishBackup(Message, tag="publish_backup"):
+    publication: str
+    codec: str
 
 
 class QualityInfo(Struct):

@@ -60,6 +60,7 @@ def offered_tracks(tracks: list[messages.TrackInfo]) -> dict[str, OfferedTrack]:
             source=Source(track.source),
             name=track.name,
             muted=track.muted,
+            backup_of=track.backup_of,
             layers=tuple(
                 Layer(layer.rid, layer.width, layer.height, layer.max_bitrate_bps, layer.max_fps)
                 for layer in track.layers
@@ -155,9 +156,13 @@ def _media_event(happened: events.MediaEvent) -> messages.Message:
             return messages.LayerChanged(publication=publication.id, mid=mid, spatial=spatial, temporal=temporal)
         case events.SubscriptionPaused(publication, paused, pause_reason):
             return messages.SubscriptionPaused(publication=publication.id, paused=paused, reason=pause_reason)
-        case events.PublishLayers(publication, layers):
+        case events.PublishLayers(publication, layers, backup):
             return messages.PublishLayers(
-                publication=publication.id, layers=[messages.LayerDemand(rid, active) for rid, active in layers]
+                publication=publication.id,
+                layers=[messages.LayerDemand(rid, active) for rid, active in layers],
+                backup=backup,
             )
+        case events.BackupWanted(publication, codec):
+            return messages.PublishBackup(publication=publication.id, codec=codec)
         case events.QualityChanged(scores):
             return messages.Quality(participants=[messages.QualityInfo(one.id, score) for one, score in scores])

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Viewers that cannot decode what a publisher sends, and a publisher that changes its codec in the call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.browser.calls import SMALL, WATCH, CallPage
+from tests.browser.chromium import ChromiumPage
+from tests.browser.conftest import Join
+from tests.browser.firefox import Firefox
+from tests.browser.serving import Server
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+# A viewer whose slots play VP8 and nothing else, as of a browser without newer codecs.
+ONLY_VP8 = """{ const original = RTCRtpReceiver.getCapabilities.bind(RTCRtpReceiver);
+RTCRtpReceiver.getCapabilities = (kind) => { const all = original(kind);
+  return kind === "audio" ? all : { ...all, codecs: all.codecs.filter((one) => /VP8|rtx/.test(one.mimeType)) }; }; }"""
+BACKUP_RESTS = """room.getStats().then((stats) => {
+  const vp8 = [...stats.values()].filter((one) => one.type === "outbound-rtp"
+    && stats.get(one.codecId)?.mimeType === "video/VP8");
+  return vp8.length > 0 && vp8.every((one) => one.active === false); })"""
+WIDTH = SMALL["width"]
+
+
+async def plays(viewer: CallPage, name: str, codec: str) -> None:
+    await viewer.until(
+        f"probe.received({name!r}).then(async (it) => it?.framesDecoded > 5"
+        f" && (await room.getStats()).get(it.codecId)?.mimeType === 'video/{codec}')",
+        f"gets {name} in {codec}",
+    )
+
+
+@pytest.mark.browser("chromium", "firefox")
+async def test_firefox_gets_the_backup_of_who_sends_h264(
+    join: Join, firefox_browser: Firefox, server: Server, room: str
+) -> None:
+    ada = await join("Ada", codec="H264", **SMALL)
+    cleo = await join("Cleo", **WATCH)
+    await plays(cleo, "Ada", "H264")
+    ben = await CallPage.join(await firefox_browser.new_page(), server.url, room, "Ben", **WATCH)
+    try:
+        await ben.sees("Ada", WIDTH)
+        await plays(ben, "Ada", "VP8")
+        await plays(cleo, "Ada", "H264")
+        assert (
+            await ben.page.evaluate("[...room.publications.values()].filter((it) => it.kind === 'video').length") == 1
+        )
+    finally:
+        await ben.close()
+    # What nobody needs any more is not sent any more.
+    await ada.until(BACKUP_RESTS, "stops sending the backup")
+    await plays(cleo, "Ada", "H264")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("codec", ["AV1", "VP9"])
+async def test_a_viewer_of_vp8_alone_gets_the_backup(
+    join: Join, open_page: Callable[..., Awaitable[ChromiumPage]], server: Server, room: str, codec: str
+) -> None:
+    await join("Ada", codec=codec, **SMALL)
+    page = await open_page()
+    await page.page.add_init_script(ONLY_VP8)
+    ben = await CallPage.join(page, server.url, room, "Ben", **WATCH)
+    cleo = await join("Cleo", **WATCH)
+    await ben.sees("Ada", WIDTH)
+    await plays(ben, "Ada", "VP8")
+    await plays(cleo, "Ada", codec)
+
+
+@pytest.mark.slow
+async def test_a_publisher_changes_its_codec_in_the_call(join: Join) -> None:
+    ada = await join("Ada", **SMALL)
+    ben = await join("Ben", **WATCH)
+    await ben.sees("Ada", WIDTH)
+    publication = await ben.page.evaluate("probe.publication('Ada').id")
+    for codec in ("H264", "VP9", "VP8"):
+        await ada.page.evaluate(
+            f"room.setCodec(room.localPublications.find((one) => one.kind === 'video'), {codec!r}).then(() => true)"
+        )
+        await plays(ben, "Ada", codec)
+        before = (await ben.received("Ada"))["framesDecoded"]
+        await asyncio.sleep(1)
+        assert (await ben.received("Ada"))["framesDecoded"] > before + 5
+        assert await ben.page.evaluate("probe.publication('Ada').id") == publication
