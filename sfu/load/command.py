@@ -33,6 +33,7 @@ PANELS: Final = {
             "min_joined",
             "max_join_p95",
             "max_first_frame_p95",
+            "min_receiving",
             "max_lost",
             "max_freezes",
             "max_latency_p99",

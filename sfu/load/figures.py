@@ -101,6 +101,8 @@ class Sample:
     inside: int
     receiving: int
     """Of those inside, how many had their first frame."""
+    expecting: int
+    """Of those inside, how many receive at all and have been there long enough for a first frame."""
     counters: Counters
     latency: Histogram
     own_cpu_s: float
@@ -220,6 +222,8 @@ class Figures:
     first_frame_p50_ms: float | None
     first_frame_p95_ms: float | None
     first_frame_p99_ms: float | None
+    receiving_percent: float | None
+    """At the end, of those who should have had a first frame by then."""
     packets_expected: int
     packets_received: int
     lost_percent: float | None
@@ -278,9 +282,10 @@ def figures(record: Record, from_s: float, to_s: float) -> Figures | None:
         first_frame_p50_ms=percentile(frames, 50),
         first_frame_p95_ms=percentile(frames, 95),
         first_frame_p99_ms=percentile(frames, 99),
+        receiving_percent=_percent(min(last.receiving, last.expecting), last.expecting),
         packets_expected=change.expected_packets,
         packets_received=change.received_packets,
-        lost_percent=_percent(change.unrepaired_packets, change.expected_packets),
+        lost_percent=_percent(max(0, change.unrepaired_packets), change.expected_packets),
         repaired_percent=_percent(change.repaired_packets, change.expected_packets),
         frames=change.frames,
         freezes=change.freezes,

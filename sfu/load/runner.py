@@ -38,6 +38,8 @@ REACH_WITHIN_S: Final = 5.0
 LEAVING_AT_ONCE: Final = 64
 # When so many joins failed and none succeeded, going on shows nothing new.
 HOPELESS_AFTER: Final = 10
+# Whoever began to join so long ago and sees nothing will not.
+FIRST_FRAME_WITHIN_S: Final = 5.0
 MAX_NOTED: Final = 100_000
 
 Noted = TypeVar("Noted")
@@ -308,6 +310,7 @@ class Runner:
             begun=self._begun,
             inside=len(self._inside),
             receiving=len(self._receiving),
+            expecting=self._expecting(),
             counters=counters,
             latency=self._latency_so_far(),
             own_cpu_s=time.process_time(),
@@ -320,6 +323,15 @@ class Runner:
         if self.outcome.steady_from_s is None and all_in:
             self.outcome.steady_from_s = sample.at_s + SETTLE_S
         self._on_sample(self)
+
+    def _expecting(self) -> int:
+        """Who receives at all, and had time for it."""
+        before_s = self.now_s - FIRST_FRAME_WITHIN_S
+        return sum(
+            1
+            for bot in self._inside.values()
+            if bot.seat.slots and self._join_began_s.get(bot.seat, before_s) <= before_s
+        )
 
     def _latency_so_far(self) -> Histogram:
         """Of both kinds of light bots."""

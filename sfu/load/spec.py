@@ -156,6 +156,8 @@ class LoadSpec(BaseModel):
     """95 % of the joins are connected after so many ms."""
     max_first_frame_p95: float = _number(1, 600_000, 3000.0, "MS")
     """95 % of the receivers have their first frame so many ms after they began to join."""
+    min_receiving: float = _number(0, 100, 100.0, "PERCENT")
+    """At the end, so many percent of those who have been there for 5 s have had a picture."""
     max_lost: float = _number(0, 100, 0.5, "PERCENT")
     """Packets that neither came nor were repaired, in percent."""
     max_freezes: float = _number(0, 1000, 0.5, "PER_MINUTE")
@@ -190,7 +192,16 @@ class LoadSpec(BaseModel):
 _COMMON: Final = (
     *("url", "key", "token_url", "metrics_url", "room", "shard", "duration", "join_rate", "joining", "full", "media"),
     *("layers", "width", "bitrate", "fps", "audio_bitrate", "slots", "seed"),
-    *("min_joined", "max_join_p95", "max_first_frame_p95", "max_lost", "max_freezes", "max_latency_p99", "min_psnr"),
+    *(
+        "min_joined",
+        "max_join_p95",
+        "max_first_frame_p95",
+        "min_receiving",
+        "max_lost",
+        "max_freezes",
+        "max_latency_p99",
+        "min_psnr",
+    ),
     "max_server_cpu",
 )
 _ROOMS: Final = ("rooms", "participants")

@@ -78,6 +78,11 @@ def judge_media(spec: LoadSpec, media: Figures) -> tuple[Check, ...]:
         Check("max_lost", "packets lost for good", media.lost_percent, spec.max_lost, "%"),
         Check("max_freezes", "freezes of a picture", media.freezes_per_minute, spec.max_freezes, "per minute"),
     ]
+    if media.receiving_percent is not None:  # else nobody was there for long enough
+        seeing = media.receiving_percent
+        checks.append(
+            Check("min_receiving", "participants that see something", seeing, spec.min_receiving, "%", at_least=True)
+        )
     if media.latency_p99_ms is not None:  # bots that share no clock measure none
         checks.append(Check("max_latency_p99", "latency, 99 %", media.latency_p99_ms, spec.max_latency_p99, "ms"))
     if spec.max_server_cpu is not None:

@@ -78,7 +78,7 @@ def record_of(seconds: int) -> Record:
             latency.add(rng.randrange(1000, 2000))
         server = ServerSample(cpu_s=0.2 * second, memory_bytes=1e8, packets_in=0, packets_out=50.0 * second, drops=0)
         record.samples.append(
-            Sample(float(second), 10, 10, 9, counters, latency.copy(), own_cpu_s=0.1 * second, server=server)
+            Sample(float(second), 10, 10, 9, 9, counters, latency.copy(), own_cpu_s=0.1 * second, server=server)
         )
     record.arrivals += [Arrival(number / 10, 100.0 + number) for number in range(1, 11)]
     record.first_frames += [FirstFrame(number / 10, 200.0 + number) for number in range(1, 10)]
@@ -100,6 +100,7 @@ def test_rates_are_of_the_span() -> None:
     assert found.server_cpu_us_per_packet == pytest.approx(4000)
     assert found.own_cpu_percent == pytest.approx(10)
     assert found.latency_p50_ms == pytest.approx(1.5, rel=0.1)
+    assert found.receiving_percent == 100
     assert found.joins == 0
     assert found.join_p95_ms is None
     assert found.joined_percent is None
@@ -119,7 +120,7 @@ def test_joins_are_counted_where_they_end() -> None:
 def test_nothing_is_made_up() -> None:
     assert figures(Record(), 0.0, 10.0) is None
     record = Record()
-    record.samples += [Sample(float(at), 0, 0, 0, Counters(), Histogram(), 0.0) for at in (0, 1)]
+    record.samples += [Sample(float(at), 0, 0, 0, 0, Counters(), Histogram(), 0.0) for at in (0, 1)]
     found = figures(record, 0.0, 1.0)
     assert found is not None
     unknown = ("joined_percent", "lost_percent", "freezes_per_minute", "latency_p99_ms", "server_cpu_percent")
