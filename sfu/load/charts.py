@@ -16,6 +16,9 @@ RIGHT: Final = 12
 TOP: Final = 12
 BOTTOM: Final = 28
 TICKS: Final = 4
+# Ends of an axis, and distances of its ticks, times a power of ten.
+CEILINGS: Final = (1, 1.2, 1.6, 2, 2.5, 3, 4, 5, 6, 8, 10)
+INTERVALS: Final = (1, 2, 5, 10)
 # Points drawn at most: more cannot be told apart at this width.
 MAX_POINTS: Final = 600
 
@@ -40,12 +43,12 @@ class Chart:
     logarithmic: bool = False
 
 
-def nice_ceiling(value: float) -> float:
-    """The least of 1, 2, 2.5, 5, 10 times a power of ten that is not below."""
+def nice_ceiling(value: float, steps: Sequence[float] = CEILINGS) -> float:
+    """The least of `steps` times a power of ten that is not below."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= value * (1 - 1e-9))
+    return next(step * power for step in steps if step * power >= value * (1 - 1e-9))
 
 
 def label(value: float) -> str:
@@ -123,7 +126,7 @@ def _grid(y: float, text: str) -> str:
 
 def _x_ticks(first: float, last: float) -> list[float]:
     """At round numbers, some five of them, clear of the unit at the right."""
-    step = nice_ceiling((last - first) / 6 or 1.0)
+    step = nice_ceiling((last - first) / 6 or 1.0, INTERVALS)
     begin = math.ceil(first / step)
     ticks = [step * number for number in range(begin, begin + 20)]
     return [tick for tick in ticks if tick <= last - (last - first) * 0.04]

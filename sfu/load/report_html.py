@@ -49,6 +49,7 @@ path.l4 { stroke:var(--l4); }
 i.l0 { background:var(--l0); } i.l1 { background:var(--l1); } i.l2 { background:var(--l2); }
 i.l3 { background:var(--l3); }
 i.l4 { background:var(--l4); } i.bound { background:var(--bad); }
+td small { white-space:nowrap; }
 .none { color:var(--dim); }
 """
 

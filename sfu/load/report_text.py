@@ -107,11 +107,13 @@ def render_report(report: Report) -> RenderableType:
     title.append(f"  {report.url}, {report.seconds:.0f} s", style="dim")
     parts: list[RenderableType] = [title]
     if report.ended:
-        parts.append(Text(f"ended early: {report.ended}", style="yellow"))
+        parts.append(Text(f"ended early: {report.ended}", style="yellow", overflow="fold"))
     parts += [Text(f"note: {note}", style="yellow") for note in report.warnings]
     parts.append(Padding(table, (1, 2)))
     if report.steps:
         parts.append(Padding(_steps(report), (0, 2, 1, 2)))
+        crossed = [text for step in report.steps for text in step.broken]
+        parts += [Text(f"  ✗ {text}", style="red") for text in crossed]
     parts += [Text(f"  {one.count} × {one.code}: {one.message}", style="red") for one in report.failures]
     for check in report.checks:
         mark = "[green]✓[/]" if check.holds else "[bold red]✗[/]"
@@ -135,7 +137,7 @@ def _steps(report: Report) -> Table:
             number(step.latency_p99_ms),
             number(step.lost_percent),
             number(step.join_p95_ms),
-            "[green]✓[/]" if step.holds else "[red]✗ " + escape("; ".join(step.broken)) + "[/]",
+            "[green]✓[/]" if step.holds else "[red]✗[/]",
         )
     return table
 

@@ -185,11 +185,13 @@ class Runner:
         seen = figures(self.outcome.record, (step - 1) * self.spec.step_seconds, ended_s)
         if seen is None:
             return
-        verdict = judge_step(self.spec, seen)
+        # The media is judged in the second half, when the joins of the step are over.
+        settled = figures(self.outcome.record, (step - 0.5) * self.spec.step_seconds, ended_s)
+        verdict = judge_step(self.spec, seen, settled)
         broken = tuple(str(check) for check in verdict.broken)
         self.outcome.steps.append(RampStep(self.inside, verdict.holds, broken, seen))
         if not verdict.holds:
-            self.stop("a bound was crossed: " + "; ".join(broken))
+            self.stop("a bound was crossed")
         elif self.spec.target and self.inside >= self.spec.target:
             self.stop(f"the target of {self.spec.target} participants was reached")
 

@@ -67,10 +67,10 @@ def judge(spec: LoadSpec, overall: Figures, steady: Figures | None, full: FullFi
     return Verdict(tuple(checks))
 
 
-def judge_step(spec: LoadSpec, step: Figures) -> Verdict:
-    """One step of a ramp: the joins in it, and the media. Where nobody joined, joins are not asked for."""
-    joins = [check for check in judge(spec, step, step).checks if check.value is not None or step.failed_joins]
-    return Verdict(tuple(joins))
+def judge_step(spec: LoadSpec, step: Figures, settled: Figures | None) -> Verdict:
+    """One step of a ramp: its joins, and the media once they are over. Where nobody joined, joins are not asked for."""
+    checks = judge(spec, step, settled).checks
+    return Verdict(tuple(check for check in checks if check.value is not None or step.failed_joins))
 
 
 def judge_media(spec: LoadSpec, media: Figures) -> tuple[Check, ...]:

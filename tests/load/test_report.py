@@ -99,7 +99,7 @@ def test_a_step_without_joins_is_not_asked_for_joins() -> None:
     steady = outcome.steady()
     assert steady is not None
     assert steady.joins == 0
-    assert judge_step(read_spec("ramp", LENIENT), steady).holds
+    assert judge_step(read_spec("ramp", LENIENT), steady, steady).holds
 
 
 def test_terminal_json_and_page_say_the_same(tmp_path: Path) -> None:
@@ -180,7 +180,8 @@ def test_charts_of_hardly_anything(logarithmic: bool) -> None:
 
 
 def test_numbers_are_short() -> None:
-    assert [nice_ceiling(value) for value in (0, 0.3, 1, 1.1, 2.2, 3, 6000, 7)] == [1, 0.5, 1, 2, 2.5, 5, 10_000, 10]
+    ceilings = [nice_ceiling(value) for value in (0, 0.3, 1, 1.1, 2.2, 3, 6000, 7)]
+    assert ceilings == pytest.approx([1, 0.3, 1, 1.2, 2.5, 3, 6000, 8])
     assert [label(value) for value in (0, 1500, 2e7, 3e9, 0.25)] == ["0", "1.5k", "20M", "3G", "0.25"]
     assert [number(value, "ms") for value in (None, 0.234, 12.34, 1234.5)] == ["—", "0.23 ms", "12.3 ms", "1,234 ms"]
     assert [rate(value) for value in (None, 12_345.0, 2_500_000.0)] == ["—", "12 kbit/s", "2.5 Mbit/s"]
