@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drives a Router without the GIL, so that several of them can run at once: for `python -m benchmarks workers`."""
+"""A Router driven without the GIL, so that several can run at once (`python -m benchmarks workers`), and where it writes."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_THREAD_CPUTIME_ID, clock_gettime, timespec
 from sfu.engine.address cimport Datagram
+from sfu.engine.bwe.estimator cimport Estimator
 from sfu.engine.commands cimport fill_address
 from sfu.engine.egress cimport egress_clear
 from sfu.engine.router cimport Router, router_busy, router_receive, router_run, router_tick
-from sfu.engine.tables cimport RouterState
+from sfu.engine.srtp cimport Srtp
+from sfu.engine.srtp_gcm cimport GcmSession, GcmStream
+from sfu.engine.tables cimport SENT_LOG, Congestion, Forwarder, RouterState, SentPacket, Track, Transport
 
 cdef enum:
     BUDGET = 512               # (packet, receiver) pairs between two emptyings of the egress batch
@@ -63,3 +66,44 @@ def drive(Router router not None, datagrams: list[bytes], remote: tuple[str, int
     finally:
         free(data)
         free(batch)
+
+
+cdef list srtp_memory(const Srtp *srtp):
+    """Of one direction's keys."""
+    if srtp == NULL:
+        return []
+    found = [("srtp", <size_t>srtp, sizeof(Srtp))]
+    if srtp.gcm != NULL:
+        found.append(("gcm", <size_t>srtp.gcm, sizeof(GcmSession)))
+        found.append(("streams", <size_t>srtp.gcm.streams, srtp.gcm.capacity * sizeof(GcmStream)))
+    return found
+
+
+def written_memory(Router router not None) -> list[tuple[str, int, int]]:
+    """(what, address, bytes) of what a worker's thread writes per packet and the control thread has allocated."""
+    cdef RouterState *s = router.state
+    cdef Transport *t
+    cdef Track *track
+    cdef Forwarder *f
+    cdef uint32_t i
+    found = [("router", <size_t>s, sizeof(RouterState))]
+    for i in range(s.transports.capacity):
+        t = <Transport *>s.transports.items[i]
+        if t == NULL:
+            continue
+        found.append(("transport", <size_t>t, sizeof(Transport)))
+        found += srtp_memory(t.receive_srtp) + srtp_memory(t.send_srtp)
+        if t.congestion != NULL:
+            found.append(("congestion", <size_t>t.congestion, sizeof(Congestion)))
+            found.append(("estimator", <size_t>t.congestion.estimator, sizeof(Estimator)))
+        track = t.tracks
+        while track != NULL:
+            found.append(("track", <size_t>track, sizeof(Track)))
+            track = track.next_of_transport
+        f = t.forwarders
+        while f != NULL:
+            found.append(("forwarder", <size_t>f, sizeof(Forwarder)))
+            if f.sent != NULL:
+                found.append(("sent", <size_t>f.sent, SENT_LOG * sizeof(SentPacket)))
+            f = f.next_of_transport
+    return found
