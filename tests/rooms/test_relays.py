@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfu.engine.events import ForwarderLayer, TrackLayers
-from sfu.engine.statistics import Statistics
-from sfu.rooms.events import PublishLayers
+from sfu.engine.statistics import LayerStatistics, Statistics, TrackStatistics
+from sfu.rooms.events import PublishLayers, SpeakersChanged
 from sfu.rooms.model import LeaveReason, Wish
 from sfu.rooms.relays import LINGER_US, Demand
 from tests.rooms.fakes import CAMERA, Client, House, usual_offer
@@ -185,3 +185,22 @@ def test_what_is_wanted_always_crosses_and_nothing_else_for_long(steps: list[tup
         assert demand.crossing & wanted == wanted
         for layer in range(3):
             assert bool(demand.crossing >> layer & 1) == (now_us - last_wanted[layer] <= LINGER_US)
+
+
+def test_speakers_are_found_on_all_workers(room: Room) -> None:
+    dan = room.house.enter("dan", 1, far=True)
+
+    def voices(client: Client, level: int, packets: int) -> Statistics:
+        layer = LayerStatistics(True, packets, 0, 0, 0, 40_000, 50, 1, 0, 0, 0)
+        return Statistics(tracks={room.house.track(client, "mic"): TrackStatistics(level, (layer,), 1)})
+
+    for step in range(30):
+        room.house.now_us += TICK_US
+        readings = {
+            room.house.plane.port: voices(room.ada, 120, step),
+            room.house.far_plane.port: voices(dan, 20, step),
+        }
+        room.house.conductor.tick(readings, room.house.now_us)
+        room.house.settle()
+    for client in (room.ada, room.bob, dan):
+        assert [one.name for one in client.told(SpeakersChanged)[-1].participants] == ["dan"]
