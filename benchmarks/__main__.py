@@ -21,6 +21,7 @@ from benchmarks.plots import write_plot
 # Name → module.
 BENCHMARKS: Final = {
     "allocation": "benchmarks.allocation",
+    "compare": "benchmarks.compare",
     "forward": "benchmarks.forward",
     "latency": "benchmarks.latency",
     "meeting": "benchmarks.meeting",

@@ -9,13 +9,15 @@ import json
 import math
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Protocol
 
 import uvloop
 
 from benchmarks.namespaces import Place
+from benchmarks.peers.aiortc_forwarder import AiortcPeer
+from benchmarks.peers.janus import JanusPeer, JanusSession
 from benchmarks.processes import ROOT, busiest_thread_ns, cpu_ns, environment, thread_cpu_ns
 from benchmarks.recordings import camera_media, camera_spec
 from benchmarks.scenario import Group, Latencies, Scenario, Spread, Window
@@ -71,8 +73,44 @@ def enter_pysfu(scenario: Scenario, hub: TrafficHub) -> Enter:
     return enter
 
 
-def enterer(scenario: Scenario, hub: TrafficHub) -> Enter:
-    return enter_pysfu(scenario, hub)
+def enter_janus(scenario: Scenario, hub: TrafficHub, session: JanusSession) -> Enter:
+    certificate = certificate_for(scenario)
+
+    async def enter(group: Group, number: int) -> Participant:
+        peer = JanusPeer(session, hub, certificate)
+        media = camera_media(group, scenario)
+        if media.layers:
+            await peer.create_room(scenario.room_id)
+            await peer.publish(scenario.room_id, 1, media.layers[0])
+        else:
+            await peer.subscribe(scenario.room_id, 1, group.video_group)
+        return peer
+
+    return enter
+
+
+def enter_aiortc(scenario: Scenario, hub: TrafficHub) -> Enter:
+    certificate = certificate_for(scenario)
+
+    async def enter(group: Group, number: int) -> Participant:
+        peer = AiortcPeer(scenario.url, hub, certificate)
+        media = camera_media(group, scenario)
+        program = media.layers[-1] if media.layers else None
+        await peer.enter(program, group.video_group, stamped=group.camera == "burst")
+        return peer
+
+    return enter
+
+
+@contextlib.asynccontextmanager
+async def enterer(scenario: Scenario, hub: TrafficHub) -> AsyncIterator[Enter]:
+    """How one enters the service that is measured."""
+    if scenario.service == "janus":
+        session = await JanusSession.open(scenario.url)
+        yield enter_janus(scenario, hub, session)
+        await session.close()
+    else:
+        yield (enter_pysfu if scenario.service == "pysfu" else enter_aiortc)(scenario, hub)
 
 
 async def enter_all(scenario: Scenario, enter: Enter) -> list[Participant]:
@@ -193,8 +231,15 @@ async def join_and_leave(scenario: Scenario, counts: list[int]) -> None:
 
 async def run(scenario: Scenario) -> None:
     hub = TrafficHub(Traffic(gro=scenario.gro, sample_every=scenario.sample_every, sample_markers=True))
-    enter = enterer(scenario, hub)
-    inside = await enter_all(scenario, enter)
+    async with enterer(scenario, hub) as enter:
+        inside = await enter_all(scenario, enter)
+        await observe(scenario, hub, inside)
+        await asyncio.gather(*(one.close() for one in inside), return_exceptions=True)
+    hub.close()
+
+
+async def observe(scenario: Scenario, hub: TrafficHub, inside: Sequence[Participant]) -> None:
+    """Say what happens in each window."""
     await settle(scenario, hub)
     joined = [0]
     joiner = asyncio.create_task(join_and_leave(scenario, joined)) if scenario.joins_per_s else None
@@ -208,8 +253,6 @@ async def run(scenario: Scenario) -> None:
     if joiner is not None:
         joiner.cancel()
         await asyncio.gather(joiner, return_exceptions=True)
-    await asyncio.gather(*(one.close() for one in inside), return_exceptions=True)
-    hub.close()
 
 
 def main() -> None:
@@ -219,7 +262,10 @@ def main() -> None:
 
 def measure(scenario: Scenario, place: Place, core: int | None) -> list[Window]:
     """In the parent: run the scenario where the load client belongs; its windows."""
-    return list(windows(scenario, place, core))
+    found = list(windows(scenario, place, core))
+    if not all(window.received for window in found):
+        raise RuntimeError(f"in a window of {scenario.service} no packet arrived: nothing can be said of it")
+    return found
 
 
 def windows(scenario: Scenario, place: Place, core: int | None) -> Iterator[Window]:

@@ -52,7 +52,12 @@ def place(way: Way) -> Iterator[Place]:
             ip("netns", "add", name)
             ip("-n", name, "link", "set", "lo", "up")
         if way == "loopback":
-            yield Place("127.0.0.1", names[0], names[0], "127.0.0.1")
+            # What is sent to an address of the machine's own goes by loopback. Janus takes no address of `lo` itself.
+            ip("-n", names[0], "link", "add", "sv", "type", "veth", "peer", "name", "cv")
+            ip("-n", names[0], "addr", "add", f"{NETWORK}.1/24", "dev", "sv")
+            ip("-n", names[0], "link", "set", "sv", "up")
+            ip("-n", names[0], "link", "set", "cv", "up")
+            yield Place(f"{NETWORK}.1", names[0], names[0], "127.0.0.1")
             return
         server, client = names
         ip("-n", server, "link", "add", "sv", "type", "veth", "peer", "name", "cv", "netns", client)

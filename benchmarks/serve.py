@@ -45,7 +45,7 @@ def main() -> None:
             "shed_load": False,
         }
     )
-    logs.configure("warning")
+    logs.configure("error")
     uvloop.run(_run(settings, options.hold_gil / 1000))
 
 

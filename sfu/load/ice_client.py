@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The controlling side of ICE towards a lite server: checks, nomination, consent. No socket: datagrams in and out."""
+"""The controlling side of ICE towards a server: checks, nomination, consent. No socket: datagrams in and out."""
 
 from __future__ import annotations
 
@@ -93,6 +93,9 @@ class IceClient:
             message = stun.parse_message(datagram)
         except ValueError:
             return
+        if message.message_class is stun.Class.REQUEST:
+            self._respond(message)
+            return
         known = self._outstanding.pop(message.transaction_id, None)
         if known is None:
             return
@@ -111,6 +114,21 @@ class IceClient:
             self._on_selected(remote)
             if self._remotes:  # unless that closed us
                 self._tick()
+
+    def _respond(self, request: stun.Message) -> None:
+        """A server that is not lite checks us, too."""
+        remote = self.selected or (self._remotes[0] if self._remotes else None)
+        if remote is None or not request.check_message_integrity(self.password.encode()):
+            return
+        response = stun.Message(
+            message_method=stun.Method.BINDING,
+            message_class=stun.Class.RESPONSE,
+            transaction_id=request.transaction_id,
+        )
+        response.attributes["XOR-MAPPED-ADDRESS"] = remote
+        response.add_message_integrity(self.password.encode())
+        with contextlib.suppress(OSError):
+            self._send(bytes(response), remote)
 
     def _tick(self) -> None:
         if self._timer is not None:

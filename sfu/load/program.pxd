@@ -68,6 +68,7 @@ cdef struct Sender:
     uint8_t rid[16]
     bint video
     bint active
+    bint stamped                # False: payloads go as they are, for receivers that decode
     bint reported               # the server has reported on it: mid and rid are not needed any more
     bint keyframe_wanted
     bint talking

@@ -77,6 +77,7 @@ cdef void sender_init(Sender *sender, Program program) noexcept:
     sender.bytes = program.bytes
     sender.frame_count = program.frame_count
     sender.active = True
+    sender.stamped = True
 
 
 cdef const ProgramFrame *sender_frame(Sender *sender) noexcept nogil:
@@ -135,7 +136,7 @@ cdef uint32_t sender_write(Sender *sender, const ProgramFrame *frame, uint32_t i
         write_u16(payload + packet.picture_id_at, 0x8000 | (sender.picture_id & 0x7FFF))
     if packet.tl0_at:
         payload[packet.tl0_at] = sender.tl0
-    if packet.size >= 2 * STAMP_SIZE + 8:
+    if sender.stamped and packet.size >= 2 * STAMP_SIZE + 8:
         write_u32(payload + packet.size - STAMP_SIZE, STAMP_MAGIC)
         write_u32(payload + packet.size - STAMP_SIZE + 4, sender.frame)
         write_u64(payload + packet.size - STAMP_SIZE + 8, <uint64_t>wall_ns)

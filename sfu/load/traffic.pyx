@@ -372,8 +372,10 @@ cdef class Traffic:
     def add_sender(self, uint32_t number, Program program not None, *, uint32_t ssrc, int payload_type,
                    uint32_t clock_rate_hz, bint video, bytes mid=b"", bytes rid=b"", int mid_id=0, int rid_id=0,
                    int transport_cc_id=0, int abs_send_time_id=0, int audio_level_id=0, int audio_level=0,
-                   int64_t delay_us=0):
-        """The peer plays `program` from now on (after `delay_us`). Header extension ids that are 0 are not sent."""
+                   int64_t delay_us=0, bint stamped=True):
+        """The peer plays `program` from now on (after `delay_us`). Header extension ids that are 0 are not sent. A stamp takes
+        the end of each payload; who decodes it wants it without (`stamped`).
+        """
         cdef Peer *p = self._peer(number)
         cdef Sender *sender
         cdef Sender **grown
@@ -390,6 +392,7 @@ cdef class Traffic:
         sender.payload_type = <uint8_t>payload_type
         sender.clock_rate_hz = clock_rate_hz
         sender.video = video
+        sender.stamped = stamped
         sender.mid_id, sender.rid_id, sender.transport_cc_id = mid_id, rid_id, transport_cc_id
         sender.abs_send_time_id, sender.audio_level_id, sender.audio_level = abs_send_time_id, audio_level_id, audio_level
         sender.mid_size, sender.rid_size = len(mid), len(rid)

@@ -14,6 +14,7 @@ from benchmarks.figures import Figure
 
 SHORT = ["--seconds", "1", "--repeats", "1", "--settle", "5"]
 BRIEF = {
+    "compare": ["--programs", "pysfu", "aiortc-packets", "--receivers", "2", "--packets-receivers", "2", *SHORT],
     "latency": ["--receivers", "2", "--conditions", "joins", *SHORT],
     "meeting": ["--rooms", "1", "--people", "3", *SHORT],
     "webinar": ["--viewers", "3", *SHORT],
