@@ -9,12 +9,14 @@ cdef enum:
 cdef struct DescribedFrame:
     bint used
     uint64_t name             # history.frame_name of it
-    FrameDependency frame
+    FrameDependency frame     # its active_targets are those in effect, whether it tells them or not
 
 cdef struct Dependencies:
     bint has_structure
+    uint16_t structure_frame  # number of the frame that brought it
     DependencyStructure structure
     uint32_t active_targets
+    uint16_t active_frame     # number of the frame that told them
     DescribedFrame frames[64]
 
 cdef Dependencies *dependencies_open() noexcept nogil

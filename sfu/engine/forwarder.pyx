@@ -234,6 +234,8 @@ cdef FrameRecord *decide_frame(RouterState *s, Forwarder *f, const Binding *bind
     frame = rewriter_new_frame(&f.rewriter, packet, decision.verdict == VERDICT_FORWARD, reason, <uint8_t>decision.temporal)
     frame.spatial_limit = decision.spatial
     frame.announce = decision.announce
+    if decision.announce:
+        frame.active_targets = forwarded_targets(f, source, dependency.active_targets)
     return frame
 
 
@@ -265,7 +267,7 @@ cdef void decide(Forwarder *f, const Source *source, const Packet *packet, const
     if simulcast and inner.target_spatial >= 0:
         # The simulcast layer is chosen by its stream; spatial layers within it are all wanted.
         inner.target_spatial = HIGHEST_SPATIAL
-    select_dependency(&inner, dependency, &source.dependencies.structure, source.dependencies.active_targets, flowing,
+    select_dependency(&inner, dependency, &source.dependencies.structure, dependency.active_targets, flowing,
                       not stream.new_picture and f.rewriter.last_marker, decision)
     if simulcast:
         decision.spatial = <int8_t>source.layer
@@ -301,7 +303,9 @@ cdef int start_video(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     decide(f, source, packet, dependency, &selection, False, &decision)
     if decision.want_keyframe:
         source_want_keyframe(s, source, now_us)
-    if decision.verdict == VERDICT_DROP_AWAITING_KEYFRAME:
+    if decision.verdict == VERDICT_DROP_AWAITING_KEYFRAME or (
+            decision.verdict == VERDICT_SWITCH and not packet.flags & FRAME_KEY):
+        # Also the middle of a keyframe whose beginning was not forwarded.
         return drops.DROP_AWAITING_KEYFRAME
     if decision.verdict == VERDICT_DROP_PAUSED:
         return drops.DROP_PAUSED
@@ -322,6 +326,8 @@ cdef int start_video(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     frame = rewriter_new_frame(&f.rewriter, packet, True, 0, <uint8_t>decision.temporal)
     frame.spatial_limit = decision.spatial
     frame.announce = decision.announce
+    if decision.announce:
+        frame.active_targets = forwarded_targets(f, source, dependency.active_targets)
     rewriter_advance(&f.rewriter, packet)
     reason = send_packet(s, f, binding, source, packet, f.rewriter.highest_out, frame, ends_picture(frame, source, packet), now_us)
     if packet.flags & PACKET_OVERTAKEN:
@@ -454,7 +460,7 @@ cdef int send_packet(RouterState *s, Forwarder *f, const Binding *binding, Sourc
     entry.frame_number = packet.frame_number + f.rewriter.frame_number_offset
     entry.set_targets = packet.has_dependency and frame != NULL and frame.announce
     if entry.set_targets:
-        entry.active_targets = forwarded_targets(f, source)
+        entry.active_targets = frame.active_targets
     buffer = egress_buffer(s)
     if buffer == NULL:
         return -1        # counted there
@@ -493,13 +499,13 @@ cdef bint protect_and_send(RouterState *s, Forwarder *f, uint8_t *packet, uint32
     return congestion_send(s, f.transport, packet, size, sending)
 
 
-cdef uint32_t forwarded_targets(const Forwarder *f, const Source *source) noexcept nogil:
+cdef uint32_t forwarded_targets(const Forwarder *f, const Source *source, uint32_t active) noexcept nogil:
     """The decode targets that the receiver can still decode: what to announce as active."""
     cdef const Dependencies *d = source.dependencies
     cdef int target = f.selection.chains.target
     if target < 0 or target >= d.structure.target_count:
-        return d.active_targets
-    return d.active_targets & dd_targets_within(&d.structure, d.structure.target_spatial[target],
+        return active
+    return active & dd_targets_within(&d.structure, d.structure.target_spatial[target],
                                                 d.structure.target_temporal[target])
 
 

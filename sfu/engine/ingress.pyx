@@ -267,7 +267,8 @@ cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uin
     if source.reception.highest > sequence:
         packet.flags |= PACKET_OVERTAKEN
         if (source.reception.highest - sequence > SWITCH_REACH
-                or <int32_t>(source.last_timestamp - header.timestamp) > <int32_t>payload.clock_rate // SWITCH_DELAY):
+                or (source.has_timestamp and <int32_t>(source.last_timestamp - header.timestamp)
+                    > <int32_t>payload.clock_rate // SWITCH_DELAY)):
             packet.flags |= PACKET_LATE
     media = not packet.flags & PACKET_PADDING
     frame = media and (not source.has_timestamp or <int32_t>(header.timestamp - source.last_timestamp) > 0)

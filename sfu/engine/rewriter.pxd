@@ -28,7 +28,8 @@ cdef struct FrameRecord:
     int8_t spatial_limit      # and the spatial layer that ends a picture (scalable streams)
     uint16_t picture_offset   # modulo 2^15
     uint16_t picture_offset_after
-    bint announce             # the active decode targets change with this frame
+    bint announce             # its packets tell the active decode targets:
+    uint32_t active_targets
 
 cdef struct Rewriter:
     bint started              # something was sent on this outbound stream

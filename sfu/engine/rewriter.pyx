@@ -99,7 +99,7 @@ cdef FrameRecord *rewriter_new_frame(Rewriter *r, const Packet *packet, bint for
 cdef FrameRecord *rewriter_late_frame(Rewriter *r, const Packet *packet, bint wanted, uint8_t reason) noexcept nogil:
     """Decide on a frame of which nothing came before a newer one did: its place lies after the nearest older frame.
 
-    It is forwarded if it is `wanted` and its temporal layer flowed then, else dropped for `reason`. NULL: nothing older is known.
+    It is forwarded if it is `wanted` and its layers flowed then, else dropped for `reason`. NULL: nothing older is known.
     A dropped frame's picture id is closed up if nothing behind it was sent yet; else it stays a gap.
     """
     cdef FrameRecord *older = NULL
@@ -122,7 +122,7 @@ cdef FrameRecord *rewriter_late_frame(Rewriter *r, const Packet *packet, bint wa
     offset = older.picture_offset_after
     limit = older.temporal_limit
     spatial = older.spatial_limit
-    wanted = wanted and packet.temporal <= limit
+    wanted = wanted and packet.temporal <= limit and (packet.has_dependency or packet.spatial <= spatial)
     if not wanted and not overtaken and packet.flags & CLOSES_PICTURE_ID:
         close_picture(r, packet)
         offset = (offset - 1) & PICTURE_ID_MASK

@@ -5,6 +5,7 @@ Sources: RFC 7741 §4.2 (VP8 temporal layers), RFC 9628 §4.2 (VP9), AV1 RTP spe
 targets, chains), docs/layer-selection.md.
 """
 from libc.stdint cimport int8_t, int16_t, uint16_t, uint32_t, uint64_t
+from sfu.engine.codecs cimport CODEC_VP9
 from sfu.engine.history cimport FRAME_KEY, FRAME_LAYER_SYNC, FRAME_SWITCH_UP, Packet
 from sfu.wire.dependency_descriptor cimport DependencyStructure, FrameDependency, dd_present
 
@@ -28,10 +29,16 @@ cdef void select_frame(const Selection *s, const Packet *packet, const Stream *s
     elif stream.layer == s.current_spatial:
         select_temporal(s, packet, key, decision)
     else:
-        select_simulcast(s, stream, key, decision)
+        select_simulcast(s, packet, stream, key, decision)
 
 
-cdef void select_simulcast(const Selection *s, const Stream *stream, bint key, Decision *decision) noexcept nogil:
+cdef inline bint opens_above(const Packet *packet, bint key) noexcept nogil:
+    """VP9: nothing later in higher temporal layers needs what lies before. VP8's receivers want their Y frame instead."""
+    return (packet.flags & FRAME_SWITCH_UP) != 0 or (key and packet.codec == CODEC_VP9)
+
+
+cdef void select_simulcast(const Selection *s, const Packet *packet, const Stream *stream, bint key,
+                           Decision *decision) noexcept nogil:
     """A layer that does not flow. The old one runs until the wanted one can start; with none, any lower one will do."""
     decision.verdict = VERDICT_DROP_SPATIAL
     if stream.layer == s.target_spatial or (s.current_spatial < 0 and stream.layer < s.target_spatial):
@@ -39,6 +46,7 @@ cdef void select_simulcast(const Selection *s, const Stream *stream, bint key, D
             decision.verdict = VERDICT_SWITCH
             decision.spatial = <int8_t>stream.layer
             decision.temporal = s.target_temporal
+            decision.switch_up = opens_above(packet, key)
         else:
             decision.want_keyframe = stream.layer == s.target_spatial
             decision.verdict = VERDICT_DROP_AWAITING_KEYFRAME
@@ -57,7 +65,7 @@ cdef void select_temporal(const Selection *s, const Packet *packet, bint key, De
     decision.temporal = <int8_t>temporal
     decision.verdict = VERDICT_FORWARD if packet.temporal <= temporal else VERDICT_DROP_TEMPORAL
     # A dropped picture may be what later ones of its temporal layer depend on.
-    decision.switch_up = packet.temporal <= temporal and (s.switch_up or (packet.flags & FRAME_SWITCH_UP) != 0)
+    decision.switch_up = packet.temporal <= temporal and (s.switch_up or opens_above(packet, key))
 
 
 cdef void select_scalable(const Selection *s, const Packet *packet, const Stream *stream, bint key,
@@ -70,7 +78,7 @@ cdef void select_scalable(const Selection *s, const Packet *packet, const Stream
         decision.verdict = VERDICT_SWITCH if s.current_spatial < 0 else VERDICT_FORWARD
         decision.spatial = s.target_spatial
         decision.temporal = s.target_temporal
-        decision.switch_up = False
+        decision.switch_up = opens_above(packet, key)
         return
     if spatial < 0:
         decision.want_keyframe = True
@@ -98,18 +106,20 @@ cdef void select_scalable(const Selection *s, const Packet *packet, const Stream
 
 
 cdef int best_target(const Selection *s, const DependencyStructure *structure, uint32_t active) noexcept nogil:
-    """The highest active decode target within the wanted layers: spatial first. The lowest one if none is within."""
-    cdef int i, best = -1, lowest = 0
+    """The highest active decode target within the wanted layers: spatial first. The lowest active one if none is within."""
+    cdef int i, best = -1, lowest = -1
     for i in range(structure.target_count):
         if not (active >> i) & 1:
             continue
-        if above(structure, lowest, i):
+        if lowest < 0 or above(structure, lowest, i):
             lowest = i
         if structure.target_spatial[i] > s.target_spatial or structure.target_temporal[i] > s.target_temporal:
             continue
         if best < 0 or above(structure, i, best):
             best = i
-    return best if best >= 0 else lowest
+    if best >= 0:
+        return best
+    return lowest if lowest >= 0 else 0
 
 
 cdef bint above(const DependencyStructure *structure, int target, int than) noexcept nogil:
@@ -167,7 +177,8 @@ cdef void select_dependency(const Selection *s, const FrameDependency *frame, co
     cdef uint32_t present = dd_present(&frame.targets)
     cdef bint kept
     decision.want_keyframe = False
-    decision.announce = False
+    # What the publisher says of its decode targets is said anew: fewer of them may flow here.
+    decision.announce = frame.layout.has_mask
     decision.switch_up = False
     decision.spatial = s.current_spatial
     decision.temporal = s.current_temporal
@@ -223,5 +234,6 @@ cdef bint may_switch(const Selection *s, const FrameDependency *frame, const Dep
 
 
 cdef bint frame_in_target(const Selection *s, const FrameDependency *frame) noexcept nogil:
-    """Whether a late frame belongs to what flows."""
-    return s.chains.target >= 0 and (dd_present(&frame.targets) >> s.chains.target) & 1
+    """Whether a late frame belongs to what flows, and all that it refers to was forwarded."""
+    return (s.chains.target >= 0 and (dd_present(&frame.targets) >> s.chains.target) & 1
+            and references_kept(&s.chains, frame))

@@ -116,7 +116,7 @@ class Graph:
                 return frame.number - one.number
         return 0
 
-    def structure(self, generation: int) -> Structure:
+    def structure(self, offset: int) -> Structure:
         """Templates tell the layers only: each frame brings the rest along."""
         layers = [(s, t) for s in range(self.spatial) for t in range(self.temporal)]
         indications = {
@@ -124,23 +124,23 @@ class Graph:
             for layer in layers
         }
         return Structure(
-            template_id_offset=generation * len(layers) % TEMPLATE_IDS,
+            template_id_offset=offset % TEMPLATE_IDS,
             decode_targets=len(self.targets),
             chains=self.spatial,
             templates=tuple(Template(*layer, indications[layer], (), (0,) * self.spatial) for layer in layers),
             protected_by=tuple(spatial for spatial, _ in self.targets),
         )
 
-    def descriptors(self, first_number: int) -> list[bytes]:
+    def descriptors(self, first_number: int, offset: int = 0) -> list[bytes]:
         """The dependency descriptor of each frame."""
         written = []
         generation = -1
-        structure = self.structure(0)
+        structure = self.structure(offset)
         for frame in self.frames:
             opens = frame.key and frame.spatial == 0
             if opens:
                 generation += 1
-                structure = self.structure(generation)
+                structure = self.structure(offset + generation * self.spatial * self.temporal)
             template = structure.template_id_offset + frame.spatial * self.temporal + frame.temporal
             descriptor = Descriptor(
                 template_id=template % TEMPLATE_IDS,

@@ -1,15 +1,163 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dependency descriptor over a string of bits, named as in the AV1 RTP specification, appendix A.8.2."""
+"""Dependency descriptors by appendix A.8 of the AV1 RTP specification, function by function of its syntax tables."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from __future__ import annotations
+
+from dataclasses import dataclass
 from itertools import pairwise
 
 from sfu.wire.dependencies import Dependency, Structure, Template, UnknownTemplateError
-from tests.reference.wire_h264 import Bits
 
-LAYERS_MAX = 8
-FDIFFS_MAX = 16
+TEMPLATES, LAYERS, REFERENCES, TEMPLATE_IDS = 64, 8, 16, 64
+"""What the kernel takes; the syntax itself has no limit but the last."""
+NO_MORE_LAYERS = 3
+
+
+class Bits:
+    """f(n) and ns(n) of A.8.1."""
+
+    def __init__(self, data: bytes) -> None:
+        self.value = int.from_bytes(data, "big")
+        self.size = 8 * len(data)
+        self.at = 0
+
+    def f(self, count: int) -> int:
+        self.at += count
+        if self.at > self.size:
+            raise ValueError("cut off")
+        return self.value >> (self.size - self.at) & ((1 << count) - 1)
+
+    def ns(self, n: int) -> int:
+        w = n.bit_length()
+        m = (1 << w) - n
+        v = self.f(w - 1)
+        return v if v < m else 2 * v - m + self.f(1)
+
+
+@dataclass(frozen=True)
+class Where:
+    """Bits of a descriptor that a forwarder changes."""
+
+    mask_at: int
+    has_mask: bool
+    targets: int
+    end: int
+
+
+def read_structure(bits: Bits) -> Structure:
+    """template_dependency_structure()."""
+    offset, targets = bits.f(6), bits.f(5) + 1
+    layers = [(0, 0)]
+    while (step := bits.f(2)) != NO_MORE_LAYERS:
+        spatial, temporal = layers[-1]
+        layers.append([(spatial, temporal), (spatial, temporal + 1), (spatial + 1, 0)][step])
+        if len(layers) > TEMPLATES or max(layers[-1]) >= LAYERS:
+            raise ValueError("too many templates or layers")
+    indications = [tuple(bits.f(2) for _ in range(targets)) for _ in layers]
+    fdiffs = []
+    for _ in layers:
+        found: list[int] = []
+        while bits.f(1):
+            found.append(bits.f(4) + 1)
+        if len(found) > REFERENCES:
+            raise ValueError("too many references")
+        fdiffs.append(tuple(found))
+    chains = bits.ns(targets + 1)
+    protected_by = tuple(bits.ns(chains) for _ in range(targets)) if chains else ()
+    chain_fdiffs = [tuple(bits.f(4) for _ in range(chains)) for _ in layers]
+    sizes: tuple[tuple[int, int], ...] = ()
+    if bits.f(1):
+        sizes = tuple((bits.f(16) + 1, bits.f(16) + 1) for _ in range(layers[-1][0] + 1))
+    tops = []
+    for target in range(targets):
+        present = [layer for layer, row in zip(layers, indications, strict=True) if row[target]]
+        tops.append((max((s for s, _ in present), default=0), max((t for _, t in present), default=0)))
+    templates = tuple(
+        Template(*layer, row, diffs, chain)
+        for layer, row, diffs, chain in zip(layers, indications, fdiffs, chain_fdiffs, strict=True)
+    )
+    return Structure(offset, targets, chains, templates, protected_by, sizes, tuple(tops))
+
+
+def read_descriptor(data: bytes, known: Structure | None) -> tuple[Dependency, Where]:
+    """dependency_descriptor(), with the structure that was attached last."""
+    bits = Bits(data)
+    start, end, template_id, number = bool(bits.f(1)), bool(bits.f(1)), bits.f(6), bits.f(16)
+    attached, masked, own_indications, own_fdiffs, own_chains = [len(data) > 3 and bool(bits.f(1)) for _ in range(5)]
+    structure = read_structure(bits) if attached else known
+    if structure is None:
+        raise UnknownTemplateError("no structure")
+    index = (template_id - structure.template_id_offset) % TEMPLATE_IDS
+    if index >= len(structure.templates):
+        raise ValueError("no template of its own") if attached else UnknownTemplateError("another structure's")
+    mask_at = bits.at
+    active = (1 << structure.decode_targets) - 1 if attached else None
+    if masked:
+        active = bits.f(structure.decode_targets)
+    template = structure.templates[index]
+    indications, fdiffs, chain_fdiffs = template.indications, template.fdiffs, template.chain_fdiffs
+    if own_indications:
+        indications = tuple(bits.f(2) for _ in range(structure.decode_targets))
+    if own_fdiffs:
+        found: list[int] = []
+        while size := bits.f(2):
+            found.append(bits.f(4 * size) + 1)
+            if len(found) > REFERENCES:
+                raise ValueError("too many references")
+        fdiffs = tuple(found)
+    if own_chains:
+        chain_fdiffs = tuple(bits.f(8) for _ in range(structure.chains))
+    dependency = Dependency(
+        start_of_frame=start,
+        end_of_frame=end,
+        template_id=template_id,
+        frame_number=number,
+        spatial=template.spatial,
+        temporal=template.temporal,
+        indications=indications,
+        fdiffs=fdiffs,
+        chain_fdiffs=chain_fdiffs,
+        has_mask=bool(masked),
+        active_targets=active,
+        structure=structure if attached else None,
+        resolution=structure.resolutions[template.spatial] if structure.resolutions else None,
+    )
+    return dependency, Where(mask_at, bool(masked), structure.decode_targets, bits.at)
+
+
+def renumber(data: bytes, where: Where, frame_number: int, mask: int | None) -> bytes:
+    """With another frame number and, unless None, that set of active decode targets."""
+    bits = "".join(f"{octet:08b}" for octet in data)
+    if mask is not None:
+        told = f"{mask % (1 << where.targets):0{where.targets}b}"
+        if where.has_mask:
+            bits = bits[: where.mask_at] + told + bits[where.mask_at + where.targets :]
+        elif len(data) == 3:
+            bits += "01000" + told
+        else:
+            # The second of the five flags behind the frame number.
+            bits = bits[:25] + "1" + bits[26 : where.mask_at] + told + bits[where.mask_at : where.end]
+    bits = bits[:8] + f"{frame_number:016b}" + bits[24:]
+    bits += "0" * (-len(bits) % 8)
+    return bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8))
+
+
+class ReferenceReader:
+    """Same interface as `sfu.wire.dependency_descriptor.DependencyReader`."""
+
+    def __init__(self) -> None:
+        self.structure: Structure | None = None
+
+    def read(self, data: bytes) -> Dependency:
+        """Raises UnknownTemplateError, ValueError."""
+        dependency, _ = read_descriptor(data, self.structure)
+        self.structure = dependency.structure or self.structure
+        return dependency
+
+    def rewrite(self, data: bytes, frame_number: int, active_targets: int | None = None) -> bytes:
+        """Without keeping its structure."""
+        _, where = read_descriptor(data, self.structure)
+        return renumber(data, where, frame_number, active_targets)
 
 
 @dataclass(frozen=True)
@@ -32,13 +180,6 @@ class Descriptor:
         return any(part is not None for part in parts)
 
 
-def ns(bits: Bits, n: int) -> int:
-    w = n.bit_length()
-    m = 2**w - n
-    v = bits.u(w - 1)
-    return v if v < m else 2 * v - m + bits.u(1)
-
-
 def write_ns(n: int, v: int) -> str:
     w = n.bit_length()
     m = 2**w - n
@@ -50,54 +191,12 @@ def f(value: int, size: int) -> str:
     return f"{value:0{size}b}" if size else ""
 
 
-def repeated(read: Callable[[], int | None]) -> tuple[int, ...]:
-    found: list[int] = []
-    while (value := read()) is not None:
-        found.append(value)
-        if len(found) > FDIFFS_MAX:
-            raise ValueError("refers to too many frames")
-    return tuple(found)
-
-
 def target_layers(decode_targets: int, templates: list[Template]) -> tuple[tuple[int, int], ...]:
     layers = []
     for target in range(decode_targets):
         present = [t for t in templates if t.indications[target] != 0]
         layers.append((max((t.spatial for t in present), default=0), max((t.temporal for t in present), default=0)))
     return tuple(layers)
-
-
-def template_layers(bits: Bits) -> list[Template]:
-    templates = [Template()]
-    while (next_layer := bits.u(2)) != 3:
-        last = templates[-1]
-        if next_layer == 0:
-            templates.append(last)
-        elif next_layer == 1:
-            templates.append(Template(last.spatial, last.temporal + 1))
-        else:
-            templates.append(Template(last.spatial + 1, 0))
-        if len(templates) > 64 or max(templates[-1].spatial, templates[-1].temporal) >= LAYERS_MAX:
-            raise ValueError("too many templates or layers")
-    return templates
-
-
-def read_structure(bits: Bits) -> Structure:
-    offset = bits.u(6)
-    targets = bits.u(5) + 1
-    templates = template_layers(bits)
-    templates = [replace(t, indications=tuple(bits.u(2) for _ in range(targets))) for t in templates]
-    templates = [replace(t, fdiffs=repeated(lambda: bits.u(4) + 1 if bits.u(1) else None)) for t in templates]
-    chains = ns(bits, targets + 1)
-    protected_by: tuple[int, ...] = ()
-    if chains:
-        protected_by = tuple(ns(bits, chains) for _ in range(targets))
-        templates = [replace(t, chain_fdiffs=tuple(bits.u(4) for _ in range(chains))) for t in templates]
-    resolutions: list[tuple[int, int]] = []
-    if bits.u(1):
-        resolutions = [(bits.u(16) + 1, bits.u(16) + 1) for _ in range(templates[-1].spatial + 1)]
-    layers = target_layers(targets, templates)
-    return Structure(offset, targets, chains, tuple(templates), protected_by, tuple(resolutions), layers)
 
 
 def write_structure(s: Structure) -> str:
@@ -115,37 +214,6 @@ def write_structure(s: Structure) -> str:
     out += f(bool(s.resolutions), 1)
     out += "".join(f(width - 1, 16) + f(height - 1, 16) for width, height in s.resolutions)
     return out
-
-
-def read_descriptor(data: bytes, last: Structure | None) -> Descriptor:
-    """UnknownTemplateError where the structure is missing: the size of what follows is not known then."""
-    if len(data) < 3:
-        raise ValueError("too short")
-    bits = Bits(data)
-    start, end, template_id, frame_number = bits.u(1), bits.u(1), bits.u(6), bits.u(16)
-    flags = [bits.u(1) for _ in range(5)] if len(data) > 3 else [0] * 5
-    structure = read_structure(bits) if flags[0] else None
-    used = structure or last
-    if used is None:
-        raise UnknownTemplateError
-    if (template_id - used.template_id_offset) % 64 >= len(used.templates):
-        raise ValueError("not of its own structure") if structure else UnknownTemplateError
-    mask = bits.u(used.decode_targets) if flags[1] else None
-    indications = tuple(bits.u(2) for _ in range(used.decode_targets)) if flags[2] else None
-    fdiffs = None
-    if flags[3]:
-        sizes: list[int] = []
-
-        def read() -> int | None:
-            nibbles = bits.u(2)
-            sizes.append(nibbles)
-            return bits.u(4 * nibbles) + 1 if nibbles else None
-
-        fdiffs = tuple(zip(sizes, repeated(read), strict=False))
-    chain_fdiffs = tuple(bits.u(8) for _ in range(used.chains)) if flags[4] else None
-    return Descriptor(
-        bool(start), bool(end), template_id, frame_number, structure, mask, indications, fdiffs, chain_fdiffs
-    )
 
 
 def write_bits(d: Descriptor, last: Structure | None) -> str:
@@ -197,30 +265,3 @@ def resolve(d: Descriptor, last: Structure | None) -> Dependency:
         structure=d.structure,
         resolution=used.resolutions[t.spatial] if used.resolutions else None,
     )
-
-
-class ReferenceReader:
-    """Same interface as `sfu.wire.dependency_descriptor.DependencyReader`."""
-
-    def __init__(self) -> None:
-        self.structure: Structure | None = None
-
-    def read(self, data: bytes) -> Dependency:
-        descriptor = read_descriptor(data, self.structure)
-        dependency = resolve(descriptor, self.structure)
-        self.structure = descriptor.structure or self.structure
-        return dependency
-
-    def rewrite(self, data: bytes, frame_number: int, active_targets: int | None = None) -> bytes:
-        """A descriptor that need not grow keeps its padding; one that grows gets the least."""
-        d = replace(read_descriptor(data, self.structure), frame_number=frame_number)
-        used = d.structure or self.structure
-        assert used is not None
-        new = d if active_targets is None else replace(d, mask=active_targets % 2**used.decode_targets)
-        text = write_bits(new, self.structure)
-        if active_targets is not None and d.mask is None:
-            return to_bytes(text)
-        kept = "".join(f"{byte:08b}" for byte in data)
-        if not new.extended:
-            text = kept[:8] + f(frame_number, 16)
-        return to_bytes(text + kept[len(text) :])

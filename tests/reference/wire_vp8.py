@@ -1,74 +1,94 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VP8 payload descriptor, bit by bit as RFC 7741 §4.2 and §4.3 draw it."""
+"""VP8 payload descriptors by RFC 7741 §4.2, one field after the other, as its figure prints them."""
+
+from __future__ import annotations
 
 from sfu.wire.descriptors import Vp8
 
+START_CODE = b"\x9d\x01\x2a"
+"""RFC 6386 §9.1, behind the three bytes of a key frame's tag."""
 
-def bits(byte: int) -> list[int]:
-    return [byte >> (7 - i) & 1 for i in range(8)]
 
+class Octets:
+    """Reads a payload from its beginning; what is not there is an error."""
 
-class Reader:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.at = 0
 
-    def byte(self) -> int:
+    def take(self) -> int:
         if self.at >= len(self.data):
-            raise ValueError("too short")
+            raise ValueError("cut off")
         self.at += 1
         return self.data[self.at - 1]
 
+    def number(self, octets: int) -> int:
+        value = 0
+        for _ in range(octets):
+            value = value * 256 + self.take()
+        return value
+
 
 def parse_vp8(data: bytes) -> Vp8:
-    reader = Reader(data)
-    first = reader.byte()
-    extended, _, non_reference, start = bits(first)[:4]
-    partition = first % 8
-    has_id = has_tl0 = has_temporal = has_key_index = 0
+    """Raises ValueError where it is cut off, or nothing follows it."""
+    octets = Octets(data)
+    first = octets.take()
+    extended, non_reference, start, partition = first & 0x80, first & 0x20, first & 0x10, first & 0x07
+    what = octets.take() if extended else 0
     picture_id = tl0 = temporal = key_index = None
-    long_picture_id = layer_sync = False
-    if extended:
-        has_id, has_tl0, has_temporal, has_key_index = bits(reader.byte())[:4]
-    if has_id:
-        picture_id = reader.byte()
-        if picture_id >= 128:
-            long_picture_id = True
-            picture_id = (picture_id - 128) * 256 + reader.byte()
-    if has_tl0:
-        tl0 = reader.byte()
-    if has_temporal or has_key_index:
-        both = reader.byte()
-        if has_temporal:
-            temporal = both >> 6
-            layer_sync = bool(both & 32)
-        if has_key_index:
-            key_index = both % 32
-    payload = data[reader.at :]
-    if not payload:
-        raise ValueError("no payload")
-    start_of_frame = bool(start) and partition == 0
-    keyframe = start_of_frame and payload[0] % 2 == 0
-    width = height = 0
-    if keyframe and len(payload) >= 10 and payload[3:6] == b"\x9d\x01\x2a":
-        width = int.from_bytes(payload[6:8], "little") % (1 << 14)
-        height = int.from_bytes(payload[8:10], "little") % (1 << 14)
+    sync = long_form = False
+    if what & 0x80:
+        picture_id = octets.take()
+        if picture_id & 0x80:
+            picture_id = (picture_id & 0x7F) << 8 | octets.take()
+            long_form = True
+    if what & 0x40:
+        tl0 = octets.take()
+    if what & 0x30:
+        both = octets.take()
+        if what & 0x20:
+            temporal, sync = both >> 6, bool(both & 0x20)
+        if what & 0x10:
+            key_index = both & 0x1F
+    rest = data[octets.at :]
+    if not rest:
+        raise ValueError("nothing behind the descriptor")
+    begins = bool(start) and partition == 0
+    key = begins and rest[0] & 1 == 0
+    sized = key and len(rest) >= 10 and rest[3:6] == START_CODE
     return Vp8(
-        size=reader.at,
-        start_of_frame=start_of_frame,
-        keyframe=keyframe,
+        size=octets.at,
+        start_of_frame=begins,
+        keyframe=key,
         start_of_partition=bool(start),
         partition=partition,
         non_reference=bool(non_reference),
         picture_id=picture_id,
-        long_picture_id=long_picture_id,
+        long_picture_id=long_form,
         tl0_picture_index=tl0,
         temporal=temporal,
-        layer_sync=layer_sync,
+        layer_sync=sync,
         key_index=key_index,
-        width=width,
-        height=height,
+        width=int.from_bytes(rest[6:8], "little") & 0x3FFF if sized else 0,
+        height=int.from_bytes(rest[8:10], "little") & 0x3FFF if sized else 0,
     )
+
+
+def renumber_vp8(data: bytes, picture_id: int, tl0: int) -> bytes:
+    """The whole payload with these numbers, the picture id in 15 bits; fields that are not there stay away."""
+    octets = Octets(data)
+    out = bytearray([octets.take()])
+    if out[0] & 0x80:
+        what = octets.take()
+        out.append(what)
+        if what & 0x80:
+            if octets.take() & 0x80:
+                octets.take()
+            out += (0x8000 | picture_id).to_bytes(2, "big")
+        if what & 0x40:
+            octets.take()
+            out.append(tl0)
+    return bytes(out) + data[octets.at :]
 
 
 def write_vp8(d: Vp8) -> bytes:

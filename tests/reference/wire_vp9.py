@@ -1,77 +1,99 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VP9 payload descriptor, field by field as RFC 9628 §4.2 and §4.2.1 draw it."""
+"""VP9 payload descriptors by RFC 9628 §4.2, one field after the other, as its figures print them."""
 
-from dataclasses import replace
+from __future__ import annotations
 
 from sfu.wire.payloads import Vp9, Vp9Picture, Vp9Scalability
-from tests.reference.wire_vp8 import Reader, bits
+from tests.reference.wire_vp8 import Octets
 
-
-def read_scalability(reader: Reader) -> Vp9Scalability:
-    first = reader.byte()
-    layers = first // 32 + 1
-    has_resolutions, has_group = bits(first)[3:5]
-    resolutions = None
-    if has_resolutions:
-        numbers = [reader.byte() * 256 + reader.byte() for _ in range(2 * layers)]
-        resolutions = tuple(zip(numbers[::2], numbers[1::2], strict=True))
-    group = None
-    if has_group:
-        pictures = []
-        for _ in range(reader.byte()):
-            byte = reader.byte()
-            p_diffs = tuple(reader.byte() for _ in range(byte // 4 % 4))
-            pictures.append(Vp9Picture(byte // 32, bool(byte & 16), p_diffs))
-        group = tuple(pictures)
-    return Vp9Scalability(layers, resolutions, group)
+REFERENCES = 3
 
 
 def parse_vp9(data: bytes) -> Vp9:
-    reader = Reader(data)
-    has_id, predicted, has_layers, flexible, start, end, has_scalability, no_reference = bits(reader.byte())
-    picture_id = temporal = spatial = tl0 = scalability = None
-    long_picture_id = switching_up = inter_layer = False
-    p_diffs: list[int] = []
-    if has_id:
-        picture_id = reader.byte()
-        if picture_id >= 128:
-            long_picture_id = True
-            picture_id = (picture_id - 128) * 256 + reader.byte()
+    """Raises ValueError where it is cut off, names a fourth reference, or nothing follows it."""
+    octets = Octets(data)
+    i, p, has_layers, f, b, e, v, z = _flags(octets.take())
+    picture_id = temporal = spatial = tl0 = None
+    long_form = up = inter_layer = False
+    if i:
+        picture_id = octets.take()
+        if picture_id & 0x80:
+            picture_id, long_form = (picture_id & 0x7F) << 8 | octets.take(), True
     if has_layers:
-        byte = reader.byte()
-        temporal, spatial = byte // 32, byte // 2 % 8
-        switching_up, inter_layer = bool(byte & 16), bool(byte & 1)
-        if not flexible:
-            tl0 = reader.byte()
-    if predicted and flexible:
-        more = 1
+        layers = octets.take()
+        temporal, up, spatial, inter_layer = layers >> 5, bool(layers & 0x10), layers >> 1 & 7, bool(layers & 1)
+        if not f:
+            tl0 = octets.take()
+    p_diffs: list[int] = []
+    if f and p:
+        more = True
         while more:
-            if len(p_diffs) == 3:
-                raise ValueError("more than three references")
-            p_diff, more = divmod(reader.byte(), 2)
-            p_diffs.append(p_diff)
-    if has_scalability:
-        scalability = read_scalability(reader)
-    if reader.at == len(data):
-        raise ValueError("no payload")
+            if len(p_diffs) == REFERENCES:
+                raise ValueError("a fourth reference")
+            octet = octets.take()
+            p_diffs.append(octet >> 1)
+            more = bool(octet & 1)
+    scalability = _scalability(octets) if v else None
+    if octets.at == len(data):
+        raise ValueError("nothing behind the descriptor")
     return Vp9(
-        size=reader.at,
-        start_of_frame=bool(start),
-        end_of_frame=bool(end),
-        inter_picture_predicted=bool(predicted),
-        keyframe=bool(start) and not predicted and spatial in (None, 0),
-        flexible=bool(flexible),
-        not_reference_for_upper_spatial=bool(no_reference),
+        size=octets.at,
+        start_of_frame=b,
+        end_of_frame=e,
+        inter_picture_predicted=p,
+        # A picture that refers to no other one, at the first packet of its lowest layer.
+        keyframe=b and not p and not spatial,
+        flexible=f,
+        not_reference_for_upper_spatial=z,
         picture_id=picture_id,
-        long_picture_id=long_picture_id,
+        long_picture_id=long_form,
         temporal=temporal,
         spatial=spatial,
-        switching_up=switching_up,
+        switching_up=up,
         inter_layer=inter_layer,
         tl0_picture_index=tl0,
         p_diffs=tuple(p_diffs),
         scalability=scalability,
     )
+
+
+def _flags(octet: int) -> list[bool]:
+    """I P L F B E V Z."""
+    return [bool(octet & 1 << bit) for bit in range(7, -1, -1)]
+
+
+def _scalability(octets: Octets) -> Vp9Scalability:
+    head = octets.take()
+    layers = (head >> 5) + 1
+    sizes = tuple((octets.number(2), octets.number(2)) for _ in range(layers)) if head & 0x10 else None
+    group = None
+    if head & 0x08:
+        group = tuple(_picture(octets) for _ in range(octets.take()))
+    return Vp9Scalability(layers, sizes, group)
+
+
+def _picture(octets: Octets) -> Vp9Picture:
+    head = octets.take()
+    references = head >> 2 & 3
+    return Vp9Picture(head >> 5, bool(head & 0x10), tuple(octets.take() for _ in range(references)))
+
+
+def rewrite_vp9(data: bytes, picture_id: int, tl0: int) -> bytes:
+    """The descriptor with these numbers, the picture id in 15 bits; fields that are not there stay away."""
+    size = parse_vp9(data).size
+    octets = Octets(data)
+    out = bytearray([octets.take()])
+    i, _, has_layers, f, *_ = _flags(out[0])
+    if i:
+        if octets.take() & 0x80:
+            octets.take()
+        out += (0x8000 | picture_id).to_bytes(2, "big")
+    if has_layers:
+        out.append(octets.take())
+        if not f:
+            octets.take()
+            out.append(tl0)
+    return bytes(out) + data[octets.at : size]
 
 
 def write_scalability(s: Vp9Scalability) -> bytes:
@@ -110,16 +132,3 @@ def write_vp9(d: Vp9) -> bytes:
     if d.scalability is not None:
         out += write_scalability(d.scalability)
     return bytes(out)
-
-
-def rewrite_vp9(data: bytes, picture_id: int, tl0: int) -> bytes:
-    """What an outgoing copy's descriptor has to be, reserved bits apart."""
-    d = parse_vp9(data)
-    return write_vp9(
-        replace(
-            d,
-            picture_id=None if d.picture_id is None else picture_id,
-            long_picture_id=d.picture_id is not None,
-            tl0_picture_index=None if d.tl0_picture_index is None else tl0,
-        )
-    )
