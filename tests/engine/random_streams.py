@@ -28,6 +28,9 @@ MID_ID, RID_ID, DESCRIPTOR_ID = 4, 10, 12
 TAG_BYTES = 8
 RIDS = (b"q", b"h", b"f")
 
+Parts = list[tuple[bytes, tuple[tuple[int, bytes], ...]]]
+"""The packets of a frame: payload, header extensions."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -181,13 +184,13 @@ class Encoder:
     def _parts(self) -> int:
         return self.choose.choice((1, 1, 1, 2, 3, 4))
 
-    def _vp8(self, *, key: bool) -> list[tuple[bytes, tuple[tuple[int, bytes], ...]]]:
+    def _vp8(self, *, key: bool) -> Parts:
         self.picture_id = (self.picture_id + 1) & 0x7FFF
         temporal = 0 if key else self.choose.choice((0, 0, 1, 2, 2, 3)) % self.temporal_layers
         if temporal == 0:
             self.tl0 = (self.tl0 + 1) & 0xFF
         sync = temporal > 0 and self.choose.random() < 0.4
-        made: list[tuple[bytes, tuple[tuple[int, bytes], ...]]] = []
+        made: Parts = []
         for part in range(self._parts()):
             head = build_vp8_descriptor(
                 Vp8Descriptor(
@@ -202,13 +205,13 @@ class Encoder:
             made.append((head + (b"\x00" if key else b"\x01"), ()))
         return made
 
-    def _vp9(self, *, key: bool) -> list[list[tuple[bytes, tuple[tuple[int, bytes], ...]]]]:
+    def _vp9(self, *, key: bool) -> list[Parts]:
         self.picture_id = (self.picture_id + 1) & 0x7FFF
         temporal = 0 if key else self.choose.choice((0, 0, 1, 2, 2)) % self.temporal_layers
         if temporal == 0:
             self.tl0 = (self.tl0 + 1) & 0xFF
         up = self.choose.random() < 0.4
-        frames = []
+        frames: list[Parts] = []
         for spatial in range(self.kind.spatial):
             predicted = not key
             parts = self._parts()
@@ -232,10 +235,10 @@ class Encoder:
             )
         return frames
 
-    def _h264(self, *, key: bool) -> list[tuple[bytes, tuple[tuple[int, bytes], ...]]]:
+    def _h264(self, *, key: bool) -> Parts:
         unit = 5 if key else 1
         parts = self._parts()
-        made: list[tuple[bytes, tuple[tuple[int, bytes], ...]]] = []
+        made: Parts = []
         if key and self.choose.random() < 0.7:
             made.append((b"\x78\x00\x04\x67\x42\x00\x1f\x00\x02\x68\xce\x00\x09\x06", ()))
         if parts == 1:
@@ -278,7 +281,7 @@ class Encoder:
             read.structure,
         )
 
-    def _described(self) -> list[list[tuple[bytes, tuple[tuple[int, bytes], ...]]]]:
+    def _described(self) -> list[Parts]:
         if self.graph is None or self.at_frame >= len(self.graph.frames):
             number = self.choose.randrange(GRAPHS)
             self.graph = graph_of(self.kind.spatial, number)
@@ -291,11 +294,11 @@ class Encoder:
             self.structures = (self.structures + -(-used // 9) * 9) % 63
         graph = self.graph
         picture = graph.frames[self.at_frame].picture
-        frames = []
+        frames: list[Parts] = []
         while self.at_frame < len(graph.frames) and graph.frames[self.at_frame].picture == picture:
             descriptor = self._masked(self.written[self.at_frame])
             parts = self._parts()
-            frame = []
+            frame: Parts = []
             for part in range(parts):
                 bits = (0x80 if part == 0 else 0) | (0x40 if part == parts - 1 else 0)
                 if part and self.choose.random() < 0.8:

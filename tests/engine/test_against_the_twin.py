@@ -12,7 +12,7 @@ import pytest
 from tests.engine.random_streams import KINDS
 from tests.engine.twin_run import play_many
 
-PACKETS = 4_000
+PACKETS = 2_500
 
 
 @pytest.mark.parametrize("name", KINDS)

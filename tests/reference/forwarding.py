@@ -275,17 +275,20 @@ class Receiver:
         if fate is None and self.held is not None and parsed.order > self.newest:
             # The frame whose end was waited for has none: the next one begins.
             self._go_on()
-            if origin is not self.origin:
+            if not self._flows(origin):
                 self.drops["late"] += 1
                 return
         if fate is None:
             fate = self._late(origin, parsed) if parsed.order < self.newest else self._decide(origin, parsed)
         if fate is None:
-            self.drops["paused" if self.origin is None else "late"] += 1
+            self.drops["late" if self._flows(origin) else "paused"] += 1
             return
         self._place(parsed, fate)
         if self.held is not None and fate.forwarded and self.numbers.last_marker:
             self._go_on()
+
+    def _flows(self, origin: Origin) -> bool:
+        return origin is self.origin
 
     def _other(self, origin: Origin, parsed: Parsed) -> None:
         if self.held is not None and self.held[0] is origin:

@@ -168,18 +168,18 @@ class Flow:
             return Verdict.PAUSED
         number = dependency.frame_number
         wanted = self.wanted(structure, active, spatial, self.target.temporal)
-        if self.decode_target is None and not (dependency.structure is not None and dependency.start_of_frame):
+        at = self.decode_target
+        if at is None and not (dependency.structure is not None and dependency.start_of_frame):
             return Verdict.KEYFRAME
-        if dependency.structure is not None:
-            begun = self.decode_target is None
+        if at is None or dependency.structure is not None:
+            begun = at is None
             self.held_back, self.first, self.newest = set(), number, number
             self.structure, self.decode_target = structure, wanted
             return Verdict.BEGIN if begun else Verdict.FORWARD
         self.newest = number
         intact = self._intact(dependency)
-        if wanted != self.decode_target and self._may_switch(dependency, structure, wanted, intact, closed=closed):
-            self.decode_target = wanted
-        at = self.decode_target
+        if wanted != at and self._may_switch(dependency, structure, wanted, intact, closed=closed):
+            at = self.decode_target = wanted
         present = dependency.indications[at] != NOT_PRESENT
         if present and intact:
             return Verdict.FORWARD
