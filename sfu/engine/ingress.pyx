@@ -292,7 +292,8 @@ cdef void receive_media(RouterState *s, Source *source, const uint8_t *data, uin
     if source.keyframe_wanted:
         source_ask_keyframe(s, source, now_us)
     fanout_add(s, source, packet)
-    if packet.flags & FRAME_KEY and packet.has_dependency and sequence < source.history.newest:
+    if (packet.has_dependency and packet.frame_number == source.dependencies.structure_frame
+            and sequence < source.history.newest):
         explain_later(s, source, sequence)
 
 
