@@ -4,6 +4,7 @@ import { connect, mayPublish } from "./client.js";
 import { capture, fillChoices } from "./devices.js";
 import { icon } from "./icons.js";
 import { StatisticsReader } from "./statistics.js";
+import { videoCodecs } from "./media.js";
 import { Grid, Tile } from "./tiles.js";
 import { Viewport, layerFor } from "./viewport.js";
 
@@ -120,6 +121,7 @@ export class Call {
     for (const device of /** @type {const} */ (["camera", "microphone"])) {
       this.#chooser(device).addEventListener("change", () => void this.#switchDevice(device), { signal: this.#end.signal });
     }
+    this.#chooser("codec").addEventListener("change", () => void this.#switchCodec(), { signal: this.#end.signal });
     const devicesChanged = () => void (this.#part("device-panel").hidden || this.#fillDevices());
     navigator.mediaDevices?.addEventListener?.("devicechange", devicesChanged, { signal: this.#end.signal });
     this.#button("statistics", () => this.#showFigures(this.#figuresTimer === undefined));
@@ -403,6 +405,17 @@ export class Call {
       if (used) selects[device].value = used;
       selects[device].disabled = !this.#room.mayPublish(device);
     }
+    const camera = this.#own("video");
+    const codecs = this.#chooser("codec");
+    codecs.replaceChildren(...videoCodecs(this.#room.encrypted).map((name) => new Option(name, name)));
+    codecs.value = camera?.options.codec ?? codecs.options[0]?.value ?? "";
+    codecs.disabled = !camera;
+  }
+
+  async #switchCodec() {
+    const camera = this.#own("video");
+    const codec = /** @type {NonNullable<import("./media.js").PublishOptions["codec"]>} */ (this.#chooser("codec").value);
+    if (camera) await this.#attempt(this.#room.setCodec(camera, codec));
   }
 
   /** The old one is let go first: phones open one camera at a time. @param {import("./devices.js").Device} device */
@@ -422,7 +435,7 @@ export class Call {
     this.#showOwn();
   }
 
-  /** @param {import("./devices.js").Device} device */
+  /** @param {import("./devices.js").Device | "codec"} device */
   #chooser(device) {
     return /** @type {HTMLSelectElement} */ (this.#part(`choose-${device}`));
   }

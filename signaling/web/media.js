@@ -290,6 +290,12 @@ function describe({ source, muted, options }, transceiver, layers) {
   };
 }
 
+/** Video codecs to choose from: what this browser encodes and the server forwards. @param {boolean} encrypted  end to end */
+export function videoCodecs(encrypted) {
+  const known = (RTCRtpSender.getCapabilities("video")?.codecs ?? []).map(({ mimeType }) => mimeType.slice("video/".length).toUpperCase());
+  return (encrypted ? ENCRYPTABLE_CODECS : VIDEO_CODECS).filter((name) => known.includes(name));
+}
+
 /** @param {string[]} names @param {string | undefined} first */
 function preferring(names, first) {
   return first ? [first, ...names.filter((name) => name !== first)] : names;

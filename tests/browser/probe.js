@@ -47,6 +47,14 @@ globalThis.probe = {
     select.dispatchEvent(new Event("change"));
   },
 
+  /** Chooses in a list of the page as a hand would. */
+  select(id, value) {
+    const list = document.getElementById(id);
+    list.value = value;
+    list.dispatchEvent(new Event("change"));
+    return list.value === value;
+  },
+
   async summary() {
     const entries = [...((await room.getStats()) ?? new Map()).values()].filter((entry) => /^(in|out)bound-rtp$/.test(entry.type));
     const fields = ["type", "kind", "mid", "rid", "frameWidth", "framesDecoded", "framesEncoded", "packetsReceived", "packetsSent", "packetsLost",

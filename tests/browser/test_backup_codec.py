@@ -78,10 +78,10 @@ async def test_a_publisher_changes_its_codec_in_the_call(join: Join) -> None:
     ben = await join("Ben", **WATCH)
     await ben.sees("Ada", WIDTH)
     publication = await ben.page.evaluate("probe.publication('Ada').id")
-    for codec in ("H264", "VP9", "VP8"):
-        await ada.page.evaluate(
-            f"room.setCodec(room.localPublications.find((one) => one.kind === 'video'), {codec!r}).then(() => true)"
-        )
+    await ada.page.evaluate("document.getElementById('devices').click()")
+    await ada.until("document.getElementById('choose-codec').value === 'VP8'", "offers codecs")
+    for codec in ("H264", "VP9", "AV1", "VP8"):
+        await ada.page.evaluate(f"probe.select('choose-codec', {codec!r})")
         await plays(ben, "Ada", codec)
         before = (await ben.received("Ada"))["framesDecoded"]
         await asyncio.sleep(1)

@@ -32,6 +32,7 @@ MAX_SKEW_MS = 80.0
 KINDS = [
     ("VP8", "", True),
     ("VP9", "L3T3_KEY", True),
+    ("VP9", "", True),
     ("H264", "", False),
     ("AV1", "L3T3_KEY", True),
     ("AV1", "", True),
@@ -111,11 +112,12 @@ async def switch_and_judge(ben: CallPage, server: Server, room: str, measured: M
 async def log_of(viewer: CallPage, server: Server, room: str) -> list[dict[str, Any]]:
     participant = await viewer.page.evaluate("room.participantId")
     mid = await viewer.page.evaluate("probe.publication('Ada').slot.mid")
-    return (await egress_events(server, room, participant))[mid]
+    slots = await egress_events(server, room, str(participant))
+    return slots[str(mid)]
 
 
 def last_us(events: list[dict[str, Any]]) -> int:
-    return max(max(event["now_us"], event.get("until_us", 0)) for event in events)
+    return max(int(event["now_us"]) for event in events)
 
 
 async def skew_ms(viewer: CallPage) -> float:
