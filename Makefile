@@ -13,7 +13,7 @@ LINTED  := $(wildcard sfu signaling tests benchmarks tools)
 # The steps of one goal depend on each other; the compiler runs in parallel by itself.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full lint format build bench asan lock clean setup setup-test
+.PHONY: help run test test-full lint format build bench asan fuzz lock clean setup setup-test
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ bench: build  ## the benchmarks (ARGS="NAME")
 
 asan: setup-test  ## kernel tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@sh tools/asan.sh $(JOBS) $(PATHS)
+
+fuzz: setup-test  ## hostile datagrams through parsers and router under AddressSanitizer (SCALE=100: more of them)
+	@sh tools/asan.sh $(JOBS) tests/fuzzing tests/wire --scale $(SCALE)
 
 lock: setup  ## resolve the requirements anew (needs uv)
 	@sh tools/lock.sh
