@@ -22,6 +22,8 @@ cdef struct UdpCounters:
     uint64_t receive_errors
     uint64_t sent               # datagrams
     uint64_t sent_bytes
+    uint64_t send_calls         # sendmmsg
+    uint64_t sent_messages      # of one datagram, or of several by UDP_SEGMENT
     uint64_t sent_gso_batches   # sends of several datagrams by UDP_SEGMENT
     uint64_t gso_fallbacks      # such sends that the kernel refused; sent singly instead
     uint64_t would_block        # the send buffer was full

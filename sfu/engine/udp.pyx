@@ -250,6 +250,7 @@ cdef void count_sent(UdpSocket *udp, uint32_t at) noexcept nogil:
     cdef mmsghdr *message = &udp.scratch.out_messages[at]
     udp.counters.sent += message.msg_hdr.msg_iovlen
     udp.counters.sent_bytes += message.msg_len
+    udp.counters.sent_messages += 1
     if message.msg_hdr.msg_iovlen > 1:
         udp.counters.sent_gso_batches += 1
 
@@ -275,6 +276,7 @@ cdef int send_composed(UdpSocket *udp, uint32_t begin, uint32_t end) noexcept no
     """sendmmsg of the messages from `begin` to before `end`: how many went, or minus the errno of the first."""
     cdef int sent
     while True:
+        udp.counters.send_calls += 1
         sent = sendmmsg(udp.fd, &udp.scratch.out_messages[begin], end - begin, MSG_DONTWAIT | MSG_NOSIGNAL)
         if sent >= 0:
             return sent
