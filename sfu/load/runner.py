@@ -114,10 +114,6 @@ class Runner:
         return time.monotonic() - self._started_s
 
     @property
-    def begun(self) -> int:
-        return self._begun
-
-    @property
     def waiting(self) -> int:
         """Joins that have begun and are not over."""
         return len(self._joining)

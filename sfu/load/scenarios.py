@@ -113,16 +113,6 @@ def steady_from_s(spec: LoadSpec) -> float:
     return 0.0 if spec.scenario == "ramp" else spec.joining_s
 
 
-def steps_until(spec: LoadSpec, now_s: float) -> int:
-    """Steps of a ramp that are over."""
-    return int(now_s / spec.step_seconds)
-
-
-def wanted(spec: LoadSpec, now_s: float) -> int:
-    """Participants of all shards that should have begun to join by then, those included that left."""
-    return sum(1 for action in _joins(spec, 0.0, now_s))
-
-
 def _is_spread(number: int, some: int, of_all: int) -> bool:
     """Whether this is one of `some` numbers that lie evenly among `of_all`."""
     return (number + 1) * some // of_all > number * some // of_all
