@@ -22,6 +22,7 @@ from benchmarks.plots import write_plot
 BENCHMARKS: Final = {
     "allocation": "benchmarks.allocation",
     "compare": "benchmarks.compare",
+    "congestion": "benchmarks.congestion",
     "forward": "benchmarks.forward",
     "latency": "benchmarks.latency",
     "joins": "benchmarks.joins",

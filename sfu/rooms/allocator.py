@@ -52,7 +52,7 @@ AUDIO_RESERVE_BPS: Final = 50_000
 AMPLE: Final = 1.5
 # So long after the beginning a receiver is sent the lowest layers while its first estimate is waited for. Who sends no
 # feedback never has one, and is then taken to have no limit.
-FIRST_ESTIMATE_US: Final = 1_000_000
+FIRST_ESTIMATE_US: Final = 2_000_000
 # Between two runs for a receiver that has a limit, and for one that has none.
 LIMITED_INTERVAL_US: Final = 100_000
 FREE_INTERVAL_US: Final = 500_000

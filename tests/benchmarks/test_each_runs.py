@@ -15,6 +15,7 @@ from benchmarks.figures import Figure
 SHORT = ["--seconds", "1", "--repeats", "1", "--settle", "5"]
 BRIEF = {
     "compare": ["--programs", "pysfu", "aiortc-packets", "--receivers", "2", "--packets-receivers", "2", *SHORT],
+    "congestion": ["--only", "eight", "--seeds", "1"],
     "latency": ["--receivers", "2", "--conditions", "joins", *SHORT],
     "meeting": ["--rooms", "1", "--people", "3", *SHORT],
     "webinar": ["--viewers", "3", *SHORT],

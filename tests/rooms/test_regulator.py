@@ -222,7 +222,7 @@ def test_while_a_first_estimate_is_waited_for_the_lowest_layers_are_sent(room: R
     room.house.now_us -= FIRST_ESTIMATE_US - TICK_US
     room.live(0.2)
     assert {spatial for spatial, _ in room.targets(dan).values()} == {0}
-    room.live(1)
+    room.live(FIRST_ESTIMATE_US / 1e6)
     assert set(room.targets(dan).values()) == {FULL}, "it sends no feedback"
 
 

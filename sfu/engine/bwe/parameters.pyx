@@ -135,7 +135,7 @@ cdef void probe_default(ProbeParameters *p) noexcept nogil:
 cdef void loss_probe_default(LossProbeParameters *p) noexcept nogil:
     p.loss = 0.04
     p.patience_us = 2_000_000
-    p.rate_min_bps = 400_000.0
+    p.rate_min_bps = 200_000.0
     p.interval_us = 20_000_000
     p.scale = 2.0
     p.packets = 16
