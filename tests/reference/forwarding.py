@@ -488,7 +488,8 @@ class Receiver:
 
     def _fill(self, place: int) -> None:
         before = max((one for one in self.sent_at if one < place), default=None)
-        if before is not None:
+        if before is not None and place not in self.sent_at:
+            self.sent_at[place] = self.sent_at[before]
             self.sent.append(Sent(place, self.sent_at[before], False, b""))
 
     def _send(self, parsed: Parsed, fate: Fate, place: int) -> None:
