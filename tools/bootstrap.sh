@@ -95,7 +95,12 @@ install_lock() {
     lock=requirements/$1.txt
     if ! cmp -s "$lock" "$VENV/installed/$1.txt"; then
         say "installing $lock"
-        "$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-compile -r "$lock"
+        if ! "$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-compile -r "$lock"; then
+            say "pip could not install $lock: the first lines above say why. It needs PyPI (or a mirror: PIP_INDEX_URL=...)"
+            say "Where it says CERTIFICATE_VERIFY_FAILED, the network has a certificate authority of its own:" \
+                "PIP_CERT=/etc/ssl/certs/ca-certificates.crt make ... (or the file that has it)"
+            exit 1
+        fi
         cp "$lock" "$VENV/installed/$1.txt"
     fi
 }

@@ -10,7 +10,11 @@ log=build/build.log
 stamp=.venv/building.$$
 touch "$stamp"
 trap 'rm -f "$stamp"' EXIT
-echo "build: extension modules" >&2
+if [ -e .venv/built ]; then
+    echo "build: extension modules" >&2
+else
+    echo "build: extension modules (the first time takes a few minutes)" >&2
+fi
 if ! $python setup.py -q build_ext --inplace --parallel "$1" >"$log" 2>&1; then
     # The first errors tell; what follows is mostly their consequence.
     grep -E '^[^ ]+:[0-9]+(:[0-9]+)?: ' "$log" | head -n 30 >&2 || true

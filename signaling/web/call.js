@@ -468,6 +468,7 @@ export class Call {
   #showHeadcount() {
     const count = this.#room.participants.size + 1;
     this.#part("headcount").textContent = count === 1 ? "only you" : `${count} people`;
+    this.#part("invite").hidden = count > 1;
   }
 
   /** @param {string | null} words */

@@ -84,7 +84,7 @@ async function open({ microphone, camera }) {
  * @returns {Promise<Device[]>} those that may still be had
  */
 async function worthAskingApart(devices, error) {
-  if (/** @type {{name?: string}} */ (error).name !== "NotAllowedError") return devices;
+  if (nameOf(error) !== "NotAllowedError") return devices;
   const states = await Promise.all(devices.map(permissionOf));
   return states.includes("denied") ? devices.filter((_, index) => states[index] !== "denied") : [];
 }
@@ -99,18 +99,24 @@ async function permissionOf(device) {
 }
 
 /**
+ * Devices that fail for one reason are one problem.
+ *
  * @param {Partial<Record<Device, MediaTrackConstraints>>} wanted
  * @param {MediaStreamTrack[]} tracks
  * @param {Problem[]} problems
  */
 async function captureApart(wanted, tracks, problems) {
+  /** @type {Map<string, {devices: Device[], error: unknown}>} */
+  const failures = new Map();
   for (const device of /** @type {Device[]} */ (Object.keys(wanted))) {
     try {
       tracks.push(...(await open({ [device]: wanted[device] })));
     } catch (error) {
-      problems.push({ devices: [device], words: explain(error, device) });
+      const name = nameOf(error);
+      failures.set(name, { devices: [...(failures.get(name)?.devices ?? []), device], error });
     }
   }
+  for (const { devices, error } of failures.values()) problems.push({ devices, words: explain(error, devices.join(" and ")) });
 }
 
 /** @param {string | undefined} deviceId @returns {MediaTrackConstraints} */
@@ -128,9 +134,14 @@ function videoConstraints({ camera, width, height, fps }) {
   };
 }
 
+/** @param {unknown} error @returns {string} */
+function nameOf(error) {
+  return /** @type {{name?: string}} */ (error ?? {}).name ?? String(error);
+}
+
 /** @param {unknown} error @param {string} what "camera", "microphone", or both @returns {string} */
 function explain(error, what) {
-  const { name = String(error) } = /** @type {{name?: string}} */ (error ?? {});
+  const name = nameOf(error);
   switch (name) {
     case "NotAllowedError":
     case "SecurityError":

@@ -115,6 +115,17 @@ async def test_without_devices_one_watches_and_is_told_why(
     await ben.keep_screenshot("refused-on-a-phone")
 
 
+async def test_two_devices_that_are_missing_are_one_notice(
+    open_page: Callable[..., Awaitable[ChromiumPage]], server: Server, room: str
+) -> None:
+    page = await open_page(size=PHONE)
+    missing = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotFoundError'); }"
+    await page.page.add_init_script(missing)
+    ada = await CallPage.join(page, server.url, room, "Ada")
+    (notice,) = (await ada.summary())["notices"]
+    assert notice.startswith("Not found: microphone and camera.")
+
+
 async def test_one_device_is_better_than_none(
     open_page: Callable[..., Awaitable[ChromiumPage]], server: Server, room: str
 ) -> None:
