@@ -15,8 +15,9 @@ from sfu.load.media import VideoLayer, VideoSpec
 from sfu.load.peer import LightPeer, LightSpec
 from sfu.load.receiving import ReceivedPacket
 
-# Frames of several packets, each nearly as large as the server sends them.
-CAMERA: Final = VideoSpec((VideoLayer("", 1280, 720, 1_200_000),), temporal_layers=1)
+# Frames of large packets at a rate below the server's first estimate of a link: what the server itself holds back, and
+# in the end drops, would look like loss of the network.
+CAMERA: Final = VideoSpec((VideoLayer("", 640, 360, 220_000),), temporal_layers=1)
 LARGE: Final = 1000
 WATCH_S: Final = 2.0
 FIRST_PACKET_LIMIT_S: Final = 8.0

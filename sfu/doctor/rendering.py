@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Final
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from sfu.doctor.findings import Finding, Report, Status
@@ -21,7 +20,7 @@ def show(finding: Finding, console: Console) -> None:
     line.append(finding.detail, style="")
     console.print(line, soft_wrap=True, highlight=False)
     if finding.advice and finding.status is not Status.PASS:
-        console.print(Padding(Text(f"→ {finding.advice}"), (0, 0, 0, INDENT)), soft_wrap=True, highlight=False)
+        console.print(Text(f"{'':{INDENT}}→ {finding.advice}"), soft_wrap=True, highlight=False)
 
 
 def show_verdict(report: Report, console: Console) -> None:

@@ -267,10 +267,11 @@ def _judge_silence(reach: Reach) -> tuple[str, str]:
 
 def judge_nat(probes: Sequence[Probe], report: Report) -> None:
     """By how the server sees us (RFC 4787 words)."""
-    if all(found.mapped[0] == found.local[0] and found.mapped[1] == found.local[1] for found in probes):
+    translated = [found for found in probes if found.mapped[:2] != found.local[:2]]
+    if not translated:
         report.add("nat", Status.PASS, "none: the server sees this machine's own address")
         return
-    found = probes[0]
+    found = translated[0]
     moved = "address and port are" if found.mapped[1] != found.local[1] else "the address is"
     report.add(
         "nat", Status.PASS, f"{_shown(found.local)} is seen as {_shown(found.mapped)}: {moved} translated; any kind of "

@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import email.utils
+import io
 import json
 import re
 
 import jwt
 import pytest
 from aioice import stun
+from rich.console import Console
 from typer.testing import CliRunner
 
 from sfu.cli import app
 from sfu.doctor import token, web
 from sfu.doctor.examination import Examination, Means
-from sfu.doctor.findings import CHECKS, Report, Status
+from sfu.doctor.findings import CHECKS, Finding, Report, Status
+from sfu.doctor.rendering import show
 from sfu.doctor.udp import Credentials, Probe, Reach, Reply, judge_nat, judge_reach, write_check
 from sfu.server import Server
 from tests.signaling.conftest import guarded_server, server
@@ -116,6 +119,18 @@ def test_a_nat_shows_in_what_the_server_sees() -> None:
     report = Report("")
     judge_nat([Probe(remote, Reply.ANSWERED, local=("192.0.2.2", 5000), mapped=("192.0.2.2", 5000))], report)
     assert "none" in found(report, "nat")[1]
+    report = Report("")
+    own = Probe(remote, Reply.ANSWERED, local=("192.0.2.2", 5000), mapped=("192.0.2.2", 5000))
+    moved = Probe(remote, Reply.ANSWERED, local=("172.17.0.1", 5001), mapped=("192.0.2.2", 5001))
+    judge_nat([own, moved], report)
+    assert "172.17.0.1:5001 is seen as 192.0.2.2:5001" in found(report, "nat")[1]
+
+
+def test_advice_is_not_cut_at_the_width_of_the_terminal() -> None:
+    advice = "a sentence of advice that is longer than the line " * 4
+    console = Console(width=80, record=True, file=io.StringIO())
+    show(Finding("media", Status.NOTE, "detail", advice.strip()), console)
+    assert advice.strip() in console.export_text()
 
 
 @pytest.mark.parametrize("size", [0, 548, 800, 1100, 1200])
