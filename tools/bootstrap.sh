@@ -98,7 +98,7 @@ install_lock() {
         if ! "$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-compile -r "$lock"; then
             say "pip could not install $lock: the first lines above say why. It needs PyPI (or a mirror: PIP_INDEX_URL=...)"
             say "Where it says CERTIFICATE_VERIFY_FAILED, the network has a certificate authority of its own:" \
-                "PIP_CERT=/etc/ssl/certs/ca-certificates.crt make ... (or the file that has it)"
+                "add it to the system's (update-ca-certificates), or give its file: PIP_CERT=FILE make ..."
             exit 1
         fi
         cp "$lock" "$VENV/installed/$1.txt"
