@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Brings .venv up to date: `tools/bootstrap.sh run|test`; with `browsers` it looks for Chromium, Firefox and what
-# tests of networks need.
+# tests of networks and of the engine's speed need.
 # What only Debian's packages can give is installed where we are root; elsewhere one line names the command to give.
 # Costs a few milliseconds when nothing has changed. PYTHON=... chooses the interpreter.
 set -eu
@@ -133,10 +133,20 @@ get_network_tools() {
     say "tests that need ${missing} are skipped. To run them too, as root: apt-get install ${missing}"
 }
 
+# Counts the instructions of the speed gate (tests/speed).
+get_valgrind() {
+    have valgrind && return 0
+    if is_root_on_debian && apt_install valgrind; then
+        return 0
+    fi
+    say "the test of the engine's speed is skipped. To run it too: sudo apt-get install valgrind"
+}
+
 case ${1:-} in
 browsers)
     get_browsers
     get_network_tools
+    get_valgrind
     ;;
 run | test)
     # Two runs of make at once take turns.
