@@ -103,6 +103,9 @@ def serve(
     room_spread: Annotated[
         str | None, _setting("N", "Participants of one room on a worker before the next go to another.", "200")
     ] = None,
+    publisher_limit_mbps: Annotated[
+        str | None, _setting("N", "Mbit/s that one participant may send; 0: no limit.", "25")
+    ] = None,
     shed_load: Annotated[
         bool | None,
         typer.Option(
@@ -139,6 +142,7 @@ def serve(
         "announce_ip": tuple(announce_ip) if announce_ip else None,
         "workers": workers,
         "room_spread": room_spread,
+        "publisher_limit_mbps": publisher_limit_mbps,
         "shed_load": shed_load,
         "egress_log": egress_log,
         "grace_seconds": grace_seconds,

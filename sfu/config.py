@@ -101,6 +101,9 @@ class Settings(BaseModel):
     room_spread: int = Field(default=200, ge=1, json_schema_extra=_allowed("a whole number from 1"))
     """So many participants of one room are on a worker before the next ones go to another, if there is one. A room that
     keeps its worker busy goes on sooner."""
+    publisher_limit_mbps: int = Field(default=25, ge=0, le=10_000, json_schema_extra=_allowed("0 (no limit) to 10000"))
+    """Mbit/s that one participant may send, all tracks and layers together. What is above it, beyond a burst of half a
+    second, is dropped unread (`inbound_rate`): who floods the server harms only their own streams."""
     shed_load: bool = Field(default=True, json_schema_extra=_allowed("true or false"))
     """Under overload send smaller pictures, then fewer frames, then fewer pictures, and at last refuse newcomers. Sound
     is never touched."""

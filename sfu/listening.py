@@ -34,7 +34,7 @@ def open_worker(index: int, settings: Settings, port: int) -> Worker:
     """Bound to `port`; with --dev to the next free one. ConfigError."""
 
     def open_at(candidate: int) -> Worker:
-        return Worker(index, settings.udp_host, candidate)
+        return Worker(index, settings.udp_host, candidate, inbound_limit_bps=settings.publisher_limit_mbps * 1_000_000)
 
     try:
         return _open("udp_port", port, open_at, search=settings.dev)

@@ -27,6 +27,8 @@ cdef enum:
     DTLS_SPACING_US = 2_000    # between datagrams in the long run
     DTLS_BURST = 64
     MAX_DTLS = 1500            # bytes
+    IP_UDP_BYTES = 28          # of each datagram on the link (IPv4)
+    INBOUND_BURST_NS = 500_000_000 # so much sending at the limit is forgiven at once: keyframes of all layers
     ROLE_CONFLICT = 487        # RFC 8445 §7.3.1.1
 
 
@@ -58,6 +60,9 @@ cdef void receive_datagram(RouterState *s, Datagram *datagram, int64_t now_us) n
         if t.quiet:
             t.quiet = False
             wake_transport(s, t, now_us)
+        if s.inbound_limit_bps and not t.relay_leg and not within_rate(s, t, datagram.size, now_us):
+            s.drops[drops.DROP_INBOUND_RATE] += 1
+            return
         if is_rtcp(datagram.data, datagram.size):
             receive_rtcp(s, t, datagram.data, datagram.size, now_us)
         else:
@@ -66,6 +71,17 @@ cdef void receive_datagram(RouterState *s, Datagram *datagram, int64_t now_us) n
         receive_dtls(s, t, datagram, now_us)
     else:
         s.drops[drops.DROP_UNEXPECTED] += 1
+
+
+cdef inline bint within_rate(RouterState *s, Transport *t, uint32_t size, int64_t now_us) noexcept nogil:
+    """Whether the peer's allowance covers this datagram. Asked before decryption, which is most of what a flood costs."""
+    cdef int64_t now_ns = now_us * 1000
+    if t.inbound_paid_ns < now_ns:
+        t.inbound_paid_ns = now_ns
+    if t.inbound_paid_ns - now_ns > INBOUND_BURST_NS:
+        return False
+    t.inbound_paid_ns += <int64_t>(size + IP_UDP_BYTES) * 8 * 1_000_000_000 // s.inbound_limit_bps
+    return True
 
 
 cdef void receive_dtls(RouterState *s, Transport *t, const Datagram *datagram, int64_t now_us) noexcept nogil:

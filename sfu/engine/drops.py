@@ -71,3 +71,5 @@ class DropReason(IntEnum):
     """First frame of a new source, held until the old one's frame is whole: offered again then."""
     PACER_EXPIRED = 31
     """Waited for the receiver's link for so long that newer pictures are worth more."""
+    INBOUND_RATE = 32
+    """The peer sends more than one transport may (`publisher_limit_mbps`)."""

@@ -217,6 +217,7 @@ cdef void note_resolutions(Source *source, Packet *packet, const DependencyStruc
 cdef void note_keyframe(Source *source, Packet *packet, uint16_t width, uint16_t height) noexcept nogil:
     packet.flags |= FRAME_KEY
     source.keyframe_wanted = False
+    source.keyframe_answered = True
     source.keyframes += 1
     if width and height:
         source.width = width

@@ -135,13 +135,14 @@ cdef class Router:
     """
 
     def __cinit__(self, index: int = 0, epoch: int = 0, wall_offset_us: int = 0, *, equalise: bool = True,
-                  coalesce_us: int = 0):
+                  coalesce_us: int = 0, inbound_limit_bps: int = 0):
         self.state = router_open(index, epoch, wall_offset_us)
+        self.state.inbound_limit_bps = inbound_limit_bps
         self.state.equalise = equalise
         self.state.coalesce_us = coalesce_us
 
     def __init__(self, index: int = 0, epoch: int = 0, wall_offset_us: int = 0, *, equalise: bool = True,
-                 coalesce_us: int = 0):
+                 coalesce_us: int = 0, inbound_limit_bps: int = 0):
         self.commands = Commands((<const char *>self.state.ufrag_prefix)[:self.state.ufrag_prefix_size])
 
     def __dealloc__(self):

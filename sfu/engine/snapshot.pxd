@@ -79,7 +79,7 @@ cdef struct Totals:
     uint64_t relay_bytes_received
     uint64_t relay_packets_sent
     uint64_t relay_bytes_sent
-    uint64_t drops[32]
+    uint64_t drops[33]
     UdpCounters socket
     bint has_socket
     Latency latency[3]          # by LatencyClass

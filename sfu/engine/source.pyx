@@ -14,8 +14,10 @@ cdef enum:
     VIDEO_ARENA = 1 << 19          # bytes: a second at 4 Mbit/s
     AUDIO_PACKETS = 64
     AUDIO_ARENA = 1 << 15
-    # Between two keyframe requests for one layer, over all its receivers. LiveKit 0.5 to 1 s, Jitsi 0.2 s.
-    KEYFRAME_SPACING_US = 500_000
+    # Between two keyframe requests for one layer, over all its receivers: so a storm of joins costs a publisher one
+    # keyframe per second. LiveKit 0.5 to 1 s, Jitsi 0.2 s.
+    KEYFRAME_SPACING_US = 1_000_000
+    KEYFRAME_REPEAT_US = 500_000   # the same while none came: the request or the keyframe was lost
     DEFAULT_RTT_US = 70_000        # as LiveKit assumes until it is measured
     NACK_BATCH = 64                # sequence numbers of one request
 
@@ -45,6 +47,7 @@ cdef Source *source_open(RouterState *s, Track *track, int layer, uint32_t ssrc,
     source.generation = s.next_generation
     reception_init(&source.reception)
     source.keyframe_asked_us = -KEYFRAME_SPACING_US
+    source.keyframe_answered = True
     return source
 
 
@@ -84,12 +87,19 @@ cdef void source_mark_keyframe(RouterState *s, Source *source, int64_t now_us) n
     wake_transport(s, source.track.transport, now_us)
 
 
+cdef inline int64_t keyframe_spacing_us(const Source *source) noexcept nogil:
+    """A request is not taken for lost before an answer can have come."""
+    if source.keyframe_answered:
+        return KEYFRAME_SPACING_US
+    return min(max(KEYFRAME_REPEAT_US, 2 * source.track.transport.rtt_us), KEYFRAME_SPACING_US)
+
+
 cdef void source_ask_keyframe(RouterState *s, Source *source, int64_t now_us) noexcept nogil:
     cdef Transport *t = source.track.transport
     cdef uint8_t *buffer
     cdef uint32_t size
     cdef uint8_t payload_type
-    if now_us - source.keyframe_asked_us < KEYFRAME_SPACING_US or not transport_ready(t):
+    if now_us - source.keyframe_asked_us < keyframe_spacing_us(source) or not transport_ready(t):
         return
     buffer = egress_buffer(s)
     if buffer == NULL:
@@ -101,6 +111,7 @@ cdef void source_ask_keyframe(RouterState *s, Source *source, int64_t now_us) no
         size = rtcp_write_fir(buffer, EGRESS_BUFFER, t.local_ssrc, source.ssrc, source.fir_command)
     if egress_rtcp(s, t, buffer, size):
         source.keyframe_asked_us = now_us
+        source.keyframe_answered = False
         s.keyframes_asked += 1
 
 

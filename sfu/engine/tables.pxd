@@ -130,6 +130,7 @@ cdef struct Transport:
     int64_t rtt_us            # -1 = not measured
     int64_t dtls_credit_us    # token bucket, in time rather than tokens: no rounding
     int64_t dtls_credited_us
+    int64_t inbound_paid_ns   # moment that what came so far is paid for at the limit
     uint32_t events           # TransportEvent bits that wait
     uint64_t packets_received
     uint64_t bytes_received
@@ -167,6 +168,7 @@ cdef struct Source:
     bint has_timestamp
     bint keyframe_wanted
     int64_t keyframe_asked_us
+    bint keyframe_answered    # one has come since
     uint32_t keyframes
     uint8_t payload_type      # of the newest packet
     uint8_t fir_command
@@ -374,6 +376,7 @@ cdef struct RouterState:
     Track *video_tail
     Track *held_head          # video tracks that wait for the rest of a frame
     int64_t coalesce_us       # how long they do; 0 = not at all
+    int64_t inbound_limit_bps # of one transport; 0 = none
     bint equalise             # whether equal sizes save anything: UDP GSO
     uint8_t run_ahead         # of the packet that is being forwarded
     uint32_t run_size         # of the run that is being sent; 0 = none
@@ -390,7 +393,7 @@ cdef struct RouterState:
     uint32_t dtls_head
     uint32_t dtls_count
     bint signal_python        # something was queued since the last drain
-    uint64_t drops[32]        # by DropReason
+    uint64_t drops[33]        # by DropReason
     uint64_t received_packets
     uint64_t received_bytes
     uint64_t sent_packets

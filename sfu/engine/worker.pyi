@@ -8,8 +8,16 @@ class Worker:
     index: int
     commands: Commands
     def __init__(
-        self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True, coalesce_us: int = 300
-    ) -> None: ...
+        self,
+        index: int,
+        udp_host: str | None,
+        udp_port: int,
+        *,
+        gso: bool = True,
+        coalesce_us: int = 300,
+        inbound_limit_bps: int = 0,
+    ) -> None:
+        """`inbound_limit_bps`: RTP and RTCP that one peer may send, with headers; 0 = no limit."""
     @property
     def port(self) -> int: ...
     @property

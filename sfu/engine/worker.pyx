@@ -244,19 +244,22 @@ cdef class Worker:
     video frame wait for the last ones; 0 = never.
     """
 
-    def __cinit__(self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True, coalesce_us: int = 300):
+    def __cinit__(self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True, coalesce_us: int = 300,
+                  inbound_limit_bps: int = 0):
         memset(&self.state, 0, sizeof(WorkerState))
         memset(&self._batch, 0, sizeof(self._batch))
         self.state.event_fd = -1
         self.state.wake_fd = -1
         self._open = False
 
-    def __init__(self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True, coalesce_us: int = 300):
+    def __init__(self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True, coalesce_us: int = 300,
+                 inbound_limit_bps: int = 0):
         cdef WorkerState *w = &self.state
         if not 0 <= index <= 255:
             raise ValueError(f"worker index {index} is out of range: 0 to 255")
         w.udp = udp_open(udp_host, udp_port, gso)
         w.router = router_open(index, int.from_bytes(os.urandom(2), "big"), clock_us(CLOCK_REALTIME) - monotonic_us())
+        w.router.inbound_limit_bps = inbound_limit_bps
         # Neither equal sizes nor company save anything where every datagram is a send of its own.
         w.router.equalise = w.udp.gso
         w.coalesce_us = coalesce_us if w.udp.gso else 0

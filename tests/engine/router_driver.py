@@ -48,7 +48,9 @@ OPUS = Payload(111, Codec.OPUS, 48_000)
 VIDEO_TYPES: list[tuple[int, int, int | None]] = [(96, 100, 101), (102, 104, 105)]
 AUDIO_TYPES: list[tuple[int, int, int | None]] = [(111, 109, None)]
 
-INGRESS_DROPS = frozenset(reason for reason in DropReason if reason < DropReason.EGRESS_FULL)
+INGRESS_DROPS = frozenset(reason for reason in DropReason if reason < DropReason.EGRESS_FULL) | {
+    DropReason.INBOUND_RATE
+}
 """Reasons that count datagrams or packets which were offered to no receiver."""
 EGRESS_DROPS = frozenset(DropReason) - INGRESS_DROPS
 
@@ -164,8 +166,18 @@ class Peer:
 class Driver:
     """One router, its virtual clock and its peers."""
 
-    def __init__(self, seed: int = 0, now_us: int = START_US, *, equalise: bool = True, coalesce_us: int = 0) -> None:
-        self.router = Router(3, 7, UNIX_OFFSET_US, equalise=equalise, coalesce_us=coalesce_us)
+    def __init__(
+        self,
+        seed: int = 0,
+        now_us: int = START_US,
+        *,
+        equalise: bool = True,
+        coalesce_us: int = 0,
+        inbound_limit_bps: int = 0,
+    ) -> None:
+        self.router = Router(
+            3, 7, UNIX_OFFSET_US, equalise=equalise, coalesce_us=coalesce_us, inbound_limit_bps=inbound_limit_bps
+        )
         self.commands = self.router.commands
         self.now_us = now_us
         self.random = random.Random(seed)

@@ -26,7 +26,7 @@ CAMERA = Content("video", (VP8,), 3, 77)
 SINGLE = Content("video", (VP8,), 1, 77)
 VOICE = Content("audio", (OPUS,), 1, 78)
 EPOCH_ID, LEVEL_ID = 1, 2
-KEYFRAME_SPACING_US = 500_000
+KEYFRAME_SPACING_US = 1_000_000
 
 
 class Call:

@@ -9,7 +9,8 @@ from tests.reference.transport_cc import read_feedback
 from tests.simulation import rtcp_packets as rtcp
 
 FRAME_US = 33_333
-KEYFRAME_SPACING_US = 500_000
+KEYFRAME_SPACING_US = 1_000_000
+KEYFRAME_REPEAT_US = 500_000
 FEEDBACK_INTERVAL_US = 50_000
 
 
@@ -102,6 +103,16 @@ class Audience:
             self.frame()
         plis(self.publisher)
 
+    def requests(self) -> list[tuple[int, int]]:
+        """The publisher's PLIs since the last time: when they came, for which SSRC."""
+        taken, self.publisher.rtcp_deliveries = self.publisher.rtcp_deliveries, []
+        return [
+            (delivery.at_us, rtcp.feedback_ssrcs(packet)[1])
+            for delivery in taken
+            for packet in rtcp.parse_rtcp(delivery.data)
+            if (packet.packet_type, packet.count) == (rtcp.PSFB, rtcp.PLI_FORMAT)
+        ]
+
     def ask(self, receiver: int) -> None:
         self.receivers[receiver].send_rtcp(rtcp.build_pli(1, 0x1000))
 
@@ -127,10 +138,51 @@ def test_requests_are_spaced_and_repeated_until_a_keyframe_comes() -> None:
         asked_us += [room.driver.now_us] * len(plis(room.publisher))
     assert len(asked_us) == 4
     spaces = [b - a for a, b in itertools.pairwise(asked_us)]
-    assert all(abs(space - KEYFRAME_SPACING_US) <= 2 * FRAME_US for space in spaces), "seen at the next frame only"
+    assert all(abs(space - KEYFRAME_REPEAT_US) <= 2 * FRAME_US for space in spaces), "seen at the next frame only"
     room.frame(1)
     plis(room.publisher)
     for _ in range(30):
+        room.frame()
+    assert plis(room.publisher) == []
+
+
+def test_a_storm_of_joins_costs_one_keyframe_a_second_and_all_are_served() -> None:
+    """A hundred receivers within 3 s, at 30 frames a second; the publisher answers each request a frame later."""
+    room = Audience(100)
+    for slot in room.slots:
+        room.driver.commands.unbind(slot)
+    room.driver.flush()
+    room.start()
+    asked_us: list[int] = []
+    key: tuple[int, ...] = ()
+    first_join_us = room.driver.now_us
+    for number in range(160):
+        for slot in room.slots[number * 100 // 90 : (number + 1) * 100 // 90]:
+            room.driver.bind(slot, room.track, spatial=1, generation=2)
+        room.frame(*key)
+        requests = room.requests()
+        key = tuple(sorted({(room.low, room.high).index(ssrc) for _, ssrc in requests}))
+        asked_us += [at_us for at_us, ssrc in requests if ssrc == room.high]
+    assert asked_us[0] - first_join_us <= 2 * FRAME_US, "the first is asked for at once"
+    spaces = [b - a for a, b in itertools.pairwise(asked_us)]
+    assert min(spaces) >= KEYFRAME_SPACING_US
+    assert len(asked_us) <= 5
+    assert all(peer.take_rtp() for peer in room.receivers), "nobody was left without a picture"
+
+
+def test_a_lost_request_is_repeated_sooner_than_an_answered_one() -> None:
+    room = Audience(1)
+    room.start()
+    room.ask(0)
+    room.driver.pump()
+    assert plis(room.publisher) == [room.high], "this one is lost"
+    asked_us = room.driver.now_us
+    while not (heard := plis(room.publisher)):
+        room.frame()
+    assert heard == [room.high]
+    assert KEYFRAME_REPEAT_US <= room.driver.now_us - asked_us <= KEYFRAME_REPEAT_US + 4 * FRAME_US
+    room.frame(1)
+    for _ in range(40):
         room.frame()
     assert plis(room.publisher) == []
 
@@ -153,7 +205,7 @@ def test_a_request_within_the_spacing_is_kept() -> None:
     room.ask(0)
     room.driver.pump()
     assert plis(room.publisher) == [], "too soon"
-    for _ in range(20):
+    for _ in range(32):
         room.frame()
     assert plis(room.publisher)[:1] == [room.high]
 
@@ -174,7 +226,7 @@ def test_fir_is_heard_and_sent_where_pli_was_not_negotiated() -> None:
     commands = []
     for command in range(3):
         room.receivers[0].send_rtcp(rtcp.build_fir(1, 0x1000, command))
-        room.driver.advance(2 * KEYFRAME_SPACING_US // 2, 5_000)
+        room.driver.advance(KEYFRAME_SPACING_US, 5_000)
         room.frame(1)
         for packet in room.publisher.take_feedback(rtcp.PSFB, rtcp.FIR_FORMAT):
             commands += rtcp.fir_entries(packet)
