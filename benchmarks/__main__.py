@@ -28,6 +28,7 @@ BENCHMARKS: Final = {
     "joins": "benchmarks.joins",
     "meeting": "benchmarks.meeting",
     "memory": "benchmarks.memory",
+    "router": "benchmarks.router",
     "scale": "benchmarks.scale",
     "selector": "benchmarks.selector",
     "webinar": "benchmarks.webinar",

@@ -154,18 +154,23 @@ cdef class Router:
 
     def receive(self, data: bytes, remote: tuple[str, int], local: str, now_us: int) -> None:
         """One datagram from `remote` to our address `local`."""
+        self.receive_all([data], remote, local, now_us)
+
+    def receive_all(self, datagrams: list[bytes], remote: tuple[str, int], local: str, now_us: int) -> None:
+        """Datagrams from `remote` to our address `local`, in order."""
         cdef Datagram datagram
         cdef uint8_t buffer[2048]
-        if len(data) > sizeof(buffer):
-            raise ValueError(f"a datagram of {len(data)} bytes is longer than {sizeof(buffer)}")
         memset(&datagram, 0, sizeof(datagram))
-        memcpy(buffer, <const uint8_t *>data, len(data))
-        datagram.data = buffer
-        datagram.size = len(data)
         fill_address(datagram.path.remote.ip, remote[0])
         datagram.path.remote.port = remote[1]
         fill_address(datagram.path.local_ip, local)
-        router_receive(self.state, &datagram, 1, now_us)
+        for data in datagrams:
+            if len(data) > sizeof(buffer):
+                raise ValueError(f"a datagram of {len(data)} bytes is longer than {sizeof(buffer)}")
+            memcpy(buffer, <const uint8_t *>data, len(data))
+            datagram.data = buffer
+            datagram.size = len(data)
+            router_receive(self.state, &datagram, 1, now_us)
 
     def tick(self, now_us: int) -> int | None:
         """Do what is due, as far as the egress batch has room; returns when something is due next
