@@ -27,7 +27,7 @@ test: setup-test build  ## every test, at small counts (PATHS=tests/wire ARGS="-
 
 test-full: setup-test build  ## the same tests at full counts, and the slow ones; writes docs/results/
 	@sh tools/bootstrap.sh browsers
-	@$(PY) -m pytest --durations=30 --scale $(SCALE) --timeout 1800 --results docs/results/test-full.md $(ARGS) $(PATHS)
+	@$(PY) -m pytest --durations=30 --scale $(SCALE) --timeout 1800 -o faulthandler_timeout=3600 --results docs/results/test-full.md $(ARGS) $(PATHS)
 
 lint: setup-test  ## ruff, mypy --strict, import-linter, house rules
 	@failed=0; \

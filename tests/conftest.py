@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = ("wire", "engine", "sdp", "rooms", "simulation", "transport", "signaling", "client", "load", "browser")
 FULL_SCALE = 10.0  # from here on the tests marked `slow` run too
 DOCKER_TIMEOUT_S = 20
+# A test's own limit is that of the full tier; at small counts none may cost CI its whole time.
+SMALL_TIMEOUT_S = 240
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FIREFOX_NAMES = ("firefox-esr", "firefox")
@@ -81,7 +83,16 @@ def part_of(item: pytest.Item) -> str:
     return parts[0] if len(parts) > 1 else "project"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def shorten_limit(item: pytest.Item) -> None:
+    limit = item.get_closest_marker("timeout")
+    if limit and limit.args and limit.args[0] > SMALL_TIMEOUT_S:
+        item.add_marker(pytest.mark.timeout(SMALL_TIMEOUT_S), append=False)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--scale") < FULL_SCALE:
+        for item in items:
+            shorten_limit(item)
     rank = {part: index for index, part in enumerate(ORDER)}
     # What has no place in the order runs before the browsers; so does `project`.
     items.sort(key=lambda item: rank.get(part_of(item), rank["browser"] - 0.5))
@@ -100,6 +111,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> object:
         return (yield)
     finally:
         item.config.stash[SECONDS][part_of(item)] += time.perf_counter() - started
+        if os.sched_getscheduler(0) != os.SCHED_OTHER:
+            # As SVT-AV1 does as root: all later tests, and the browsers they start, would starve each other.
+            pytest.exit(f"{item.nodeid} left this process under another scheduling policy", returncode=1)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from playwright.async_api import Browser, ConsoleMessage, Page, ViewportSize, async_playwright
 from playwright.async_api import Playwright as PlaywrightDriver
@@ -30,6 +31,23 @@ ARGUMENTS = [
 DESKTOP = (1280, 720)
 PHONE = (360, 740)
 CRASH_WITHIN_S = 10
+# Playwright waits for an expression, a new page or a closing one for as long as it takes.
+COMMAND_WITHIN_S = 60
+CLOSE_WITHIN_S = 30
+
+Value = TypeVar("Value")
+
+
+class ChromiumError(Exception):
+    """Chromium, or the page in it, does not answer."""
+
+
+async def answered(what: str, command: Awaitable[Value], within_s: float = COMMAND_WITHIN_S) -> Value:
+    try:
+        async with asyncio.timeout(within_s):
+            return await command
+    except TimeoutError:
+        raise ChromiumError(f"no answer from Chromium within {within_s:g} s: {what[:300]}") from None
 
 
 class Chromium:
@@ -50,12 +68,16 @@ class Chromium:
     async def new_page(self, size: tuple[int, int] = DESKTOP, *, any_certificate: bool = False) -> ChromiumPage:
         """`any_certificate`: as when the user goes on past the warning."""
         viewport = ViewportSize(width=size[0], height=size[1])
-        context = await self._browser.new_context(viewport=viewport, ignore_https_errors=any_certificate)
-        return ChromiumPage(await context.new_page())
+        context = await answered(
+            "a new context", self._browser.new_context(viewport=viewport, ignore_https_errors=any_certificate)
+        )
+        return ChromiumPage(await answered("a new page", context.new_page()))
 
     async def close(self) -> None:
-        await self._browser.close()
-        await self._driver.stop()
+        try:
+            await answered("the browser's end", self._browser.close(), CLOSE_WITHIN_S)
+        finally:
+            await self._driver.stop()
 
 
 class ChromiumPage:
@@ -71,7 +93,8 @@ class ChromiumPage:
 
     async def evaluate(self, expression: str) -> Any:
         """The value of an expression, awaited, by way of JSON."""
-        text = await self.page.evaluate(f"(async () => JSON.stringify((await ({expression})) ?? null))()")
+        wrapped = f"(async () => JSON.stringify((await ({expression})) ?? null))()"
+        text = await answered(expression, self.page.evaluate(wrapped))
         return json.loads(text)
 
     async def screenshot(self, path: Path) -> None:
@@ -91,7 +114,7 @@ class ChromiumPage:
         command.cancel()
 
     async def close(self) -> None:
-        await self.page.context.close()
+        await answered("the page's end", self.page.context.close(), CLOSE_WITHIN_S)
 
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type == "error":

@@ -42,7 +42,6 @@ def alive(server: Server) -> list[tuple[int, int, int]]:
     return [worker.commands.live_handles for worker in server.workers if any(worker.commands.live_handles)]
 
 
-@pytest.mark.slow  # its bots and both workers share two cores: what the pacer drops then is told as a fault
 async def test_a_room_on_two_workers(server: Server, scale: float, measured: Callable[[str, float, str], None]) -> None:
     warm = Crowd(server.url, SEED)
     await warm.enter_all(PARTICIPANTS)

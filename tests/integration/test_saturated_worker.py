@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-import pytest
-
 from sfu.engine.codecs import Codec
 from sfu.engine.commands import Payload
 from sfu.engine.worker import Worker
@@ -105,7 +103,6 @@ def control(worker: Worker, receivers: Sequence[Receiver], calls: int) -> list[f
     return sorted(times_ms)
 
 
-@pytest.mark.slow  # starves beside two busy threads on two cores
 async def test_a_control_call_waits_two_slices_at_most(
     scaled: Callable[[int], int], measured: Callable[[str, float, str], None]
 ) -> None:

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """AV1 payloads: against the plain twin, and the sequence header against an encoder's."""
 
+import subprocess
+import sys
 from collections.abc import Callable
-from fractions import Fraction
 
-import av
 import pytest
 from hypothesis import strategies as st
 
 from sfu.wire.av1 import parse_payload
 from sfu.wire.payloads import Av1
+from tests.conftest import ROOT
 from tests.reference.wire_av1 import (
     SEQUENCE_HEADER,
     OperatingPoint,
@@ -105,12 +106,8 @@ def split_stream(stream: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize(("width", "height"), [(640, 360), (1280, 720), (322, 182)])
 def test_sequence_header_of_svt_av1(width: int, height: int) -> None:
-    codec = av.CodecContext.create("libsvtav1", "w")
-    codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
-    codec.time_base = Fraction(1, 30)
-    codec.options = {"preset": "12", "svtav1-params": "lp=1"}
-    frame = av.VideoFrame(width, height, "yuv420p")
-    stream = b"".join(bytes(packet) for packet in [*codec.encode(frame), *codec.encode(None)])
+    command = [sys.executable, "-m", "tests.wire.svt_av1", str(width), str(height)]
+    stream = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
     header = next(unit for unit in split_stream(stream) if unit[0] >> 3 == SEQUENCE_HEADER)
     body = read_obu(header)[2]
     assert body is not None
