@@ -57,6 +57,10 @@ cdef inline uint64_t frame_name(uint32_t timestamp, uint16_t number) noexcept no
     """`number` tells the frames of one timestamp apart: spatial layer, or frame number of the dependency descriptor."""
     return (<uint64_t>timestamp << 16) | number
 
+cdef inline uint64_t no_frame_name(uint32_t timestamp) noexcept nogil:
+    """Of padding where frames are numbered: 0 is a frame's number, too."""
+    return (<uint64_t>1 << 48) | frame_name(timestamp, 0)
+
 cdef inline bint frame_newer(uint64_t frame, uint64_t than) noexcept nogil:
     """Whether `frame` comes after `than`, both halves modulo their size."""
     if (frame >> 16) != (than >> 16):

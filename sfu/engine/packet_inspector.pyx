@@ -6,7 +6,7 @@ from sfu.engine.dependencies cimport dependencies_open, dependencies_read
 from sfu.engine.history cimport (
     CLOSES_PICTURE_ID, DEPENDENCY_UNKNOWN, FRAME_END, FRAME_KEY, FRAME_LAYER_SYNC, FRAME_START, FRAME_SWITCH_UP, HAS_AUDIO_LEVEL,
     HAS_ORIENTATION, PACKET_PADDING, Packet, frame_name,
-    history_data, history_get,
+    history_data, history_get, no_frame_name,
 )
 from sfu.engine.tables cimport MAX_LAYERS, PayloadType, Source
 from sfu.wire.av1 cimport Av1Payload, av1_parse
@@ -45,6 +45,8 @@ cdef void inspect_packet(Source *source, Packet *packet, const PayloadType *payl
         packet.orientation = x.data[<int>EXT_VIDEO_ORIENTATION][0]
     if header.payload_size == 0:
         packet.flags |= PACKET_PADDING
+        if source.dependencies != NULL:
+            packet.frame = no_frame_name(header.timestamp)
     elif not source.track.video:
         packet.flags |= FRAME_START | FRAME_KEY
         note_level(source, packet)

@@ -8,7 +8,8 @@ from sfu.engine.commands import Payload
 from sfu.wire.payloads import Vp9
 from tests.engine.media import Vp8Stream, bodies
 from tests.engine.router_driver import Driver
-from tests.engine.test_router_descriptors import IN_ID, OUT_ID, Stage, numbers
+from tests.engine.test_router_descriptors import IN_ID, MID_ID, OUT_ID, Stage, numbers
+from tests.reference.layer_graph import Graph
 from tests.reference.wire_dependency_descriptor import ReferenceReader
 from tests.reference.wire_vp9 import write_vp9
 from tests.simulation.rtp_packets import RtpPacket
@@ -125,3 +126,27 @@ def test_padding_before_the_first_frame_makes_no_keyframe_late() -> None:
     publisher.send(stream.padding_only(), *key)  # numbered behind the keyframe
     driver.pump()
     assert bodies([packet for packet in viewer.take_rtp(0x1000) if packet.payload]) == bodies(key)
+
+
+def test_padding_belongs_to_no_frame_not_even_to_number_0() -> None:
+    """Frame 0 is held back; what is missing between it and the padding is the next frame, and keeps its place."""
+    stage = Stage()
+    graph = Graph.build(LAYERS, 1, "none", frozenset(), [False] * 4)
+    zero = LAYERS + 1
+    written = graph.descriptors(-zero)
+    top = [frame.number for frame in graph.frames if frame.spatial == LAYERS - 1]
+    packets = [
+        RtpPacket(
+            *(45, frame.number in top, 900 + frame.number + (frame.number > zero + 1), 3_000 * frame.picture, 7),
+            extensions=((MID_ID, b"1"), (IN_ID, written[frame.number])),
+            payload=b"\x10frame %d" % frame.number,
+        )
+        for frame in graph.frames
+    ]
+    late = packets[zero + 1]
+    padding = RtpPacket(45, False, late.sequence + 1, late.timestamp, 7, (), ((MID_ID, b"1"),), b"", 40)
+    stage.publisher.send(*packets[: zero + 1], padding, late, *packets[zero + 2 :])
+    stage.driver.pump()
+    got = stage.got()
+    assert numbers(got) == [0, *top]
+    assert [packet.sequence - got[0].sequence for packet in got] == list(range(len(got)))
