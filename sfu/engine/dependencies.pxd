@@ -22,4 +22,5 @@ cdef struct Dependencies:
 cdef Dependencies *dependencies_open() noexcept nogil
 cdef DependencyStatus dependencies_read(Dependencies *d, const uint8_t *data, uint32_t size, uint32_t timestamp,
                                         FrameDependency *frame) noexcept nogil
+cdef bint dependencies_superseded(const Dependencies *d, const FrameDependency *frame) noexcept nogil
 cdef const FrameDependency *dependencies_frame(const Dependencies *d, uint64_t name) noexcept nogil

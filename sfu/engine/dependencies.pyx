@@ -44,6 +44,11 @@ cdef DependencyStatus dependencies_read(Dependencies *d, const uint8_t *data, ui
     return DD_OK
 
 
+cdef bint dependencies_superseded(const Dependencies *d, const FrameDependency *frame) noexcept nogil:
+    """Whether `frame` begins a coded video sequence that is over: a newer structure came before it."""
+    return frame.structure_attached and overtaken(frame, d.structure_frame)
+
+
 cdef const FrameDependency *dependencies_frame(const Dependencies *d, uint64_t name) noexcept nogil:
     """What is known of a frame, or NULL."""
     cdef const DescribedFrame *described = &d.frames[name & (DEPENDENCY_FRAMES - 1)]

@@ -8,7 +8,7 @@ from libc.string cimport memset
 from sfu.engine cimport drops
 from sfu.engine.clock_map cimport timestamp_map_server_us
 from sfu.engine.codecs cimport CODEC_VP9
-from sfu.engine.dependencies cimport Dependencies, dependencies_frame
+from sfu.engine.dependencies cimport Dependencies, dependencies_frame, dependencies_superseded
 from sfu.engine.congestion cimport (
     SEND_AT_ONCE, SEND_PACED_FILLER, SEND_PACED_MEDIA, SendClass, congestion_may_resend, congestion_send,
 )
@@ -205,11 +205,13 @@ cdef FrameRecord *decide_frame(RouterState *s, Forwarder *f, const Binding *bind
     cdef FrameRecord *frame
     cdef const FrameDependency *dependency = NULL
     cdef uint8_t reason
+    cdef bint wanted
     if packet.has_dependency:
         dependency = dependencies_frame(source.dependencies, packet.frame)
     if not frame_newer(packet.frame, f.rewriter.newest_frame):
-        frame = rewriter_late_frame(&f.rewriter, packet, dependency == NULL or frame_in_target(&selection, dependency),
-                                    drops.DROP_NOT_SELECTED_TEMPORAL)
+        wanted = dependency == NULL or (not dependencies_superseded(source.dependencies, dependency)
+                                        and frame_in_target(&selection, dependency))
+        frame = rewriter_late_frame(&f.rewriter, packet, wanted, drops.DROP_NOT_SELECTED_TEMPORAL)
         if frame != NULL and not frame.forwarded and dependency != NULL:
             note_dropped(&f.selection.chains, dependency.frame_number)
         return frame

@@ -150,3 +150,22 @@ def test_padding_belongs_to_no_frame_not_even_to_number_0() -> None:
     got = stage.got()
     assert numbers(got) == [0, *top]
     assert [packet.sequence - got[0].sequence for packet in got] == list(range(len(got)))
+
+
+def test_a_keyframe_whose_sequence_is_over_is_not_forwarded() -> None:
+    """It comes after the next one; its decode targets are not those that flow, though their numbers are the same."""
+    stage = Stage()
+    graph = Graph.build(1, 1, "none", frozenset({1, 2}), [False] * 4)
+    packets = [
+        RtpPacket(
+            *(45, True, 900 + frame.number, 3_000 * frame.picture, 7),
+            extensions=((MID_ID, b"1"), (IN_ID, descriptor)),
+            payload=b"\x10frame %d" % frame.number,
+        )
+        for frame, descriptor in zip(graph.frames, graph.descriptors(0), strict=True)
+    ]
+    stage.publisher.send(*(packets[number] for number in (0, 2, 1, 3)))
+    stage.driver.pump()
+    got = stage.got()
+    assert numbers([packet for packet in got if packet.payload]) == [0, 2, 3]
+    assert sorted(packet.sequence - got[0].sequence for packet in got) == [0, 1, 2, 3], "its number is filled"

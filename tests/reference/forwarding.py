@@ -425,7 +425,11 @@ class Receiver:
         if origin.scalable:
             wanted = wanted and facts.spatial <= before.spatial_limit
         if parsed.dependency is not None:
-            wanted = facts.temporal <= before.temporal_limit and self.flow.carries(parsed.dependency)
+            # Decode targets count by their structure: those of one that a newer one has overtaken are not what flows.
+            over = parsed.dependency.structure is not None and _overtaken(
+                parsed.dependency.frame_number, origin.structure_frame
+            )
+            wanted = not over and facts.temporal <= before.temporal_limit and self.flow.carries(parsed.dependency)
             if not wanted:
                 self.flow.held_back.add(parsed.dependency.frame_number)
         offset = before.picture_offset_after
