@@ -17,12 +17,12 @@ if ! .venv/bin/python setup.py -q build --build-base build/asan/temp --build-lib
 fi
 
 compiler=${CC:-cc}
-runtime=$("$compiler" -print-file-name=libasan.so)
+runtime=$($compiler -print-file-name=libasan.so)
 [ -e "$runtime" ] || { echo "asan: $compiler has no libasan.so; with Debian's gcc it comes along" >&2; exit 1; }
 
 # Python's own allocator hides overruns; CPython's leaks at exit are not ours; a report goes to stderr, past pytest. Timeouts
 # allow for the slow-down.
-LD_PRELOAD="$runtime $("$compiler" -print-file-name=libstdc++.so)" \
+LD_PRELOAD="$runtime $($compiler -print-file-name=libstdc++.so)" \
     ASAN_OPTIONS=detect_leaks=0:abort_on_error=0:allocator_may_return_null=1 \
     UBSAN_OPTIONS=print_stacktrace=1 \
     PYTHONMALLOC=malloc \

@@ -56,8 +56,8 @@ def changed_packet(choose: random.Random, packet: RtpPacket) -> RtpPacket:
     return replace(packet, payload=changed(choose, bytes(HEADER_BYTES) + packet.payload)[HEADER_BYTES:])
 
 
-def fuzz(run: Run) -> None:
-    """One call; the honest publisher's frames must all arrive."""
+def fuzz(run: Run) -> int:
+    """One call; the honest publisher's frames must all arrive. Returns how many datagrams were hostile."""
     choose, driver = run.choose, run.driver
     honest, second = driver.connect("honest"), driver.connect("second")
     track = driver.video_track(honest, mid=b"9")
@@ -65,6 +65,7 @@ def fuzz(run: Run) -> None:
     driver.bind(slot, track)
     stream = Vp8Stream(0x900, 96, b"9")
     sent = []
+    hostile = 0
     for number, arrival in enumerate(run.arrivals):
         driver.now_us = max(driver.now_us, run.start_us + arrival.at_us)
         if choose.random() < 0.05:
@@ -80,13 +81,16 @@ def fuzz(run: Run) -> None:
         except SrtpError:
             wire = data  # not even SRTP takes it: as it is
         run.publisher.datagram(wire)
+        hostile += 1
         if choose.random() < 0.02:
             run.publisher.datagram(changed(choose, wire))
+            hostile += 1
         if choose.random() < 0.05:
             noise = bytes([0x80 | choose.randrange(32), choose.randint(200, 207), 0, choose.randrange(8)])
             run.viewer.send_rtcp(
                 noise + run.viewer.handle.to_bytes(4, "big") + choose.randbytes(4 * choose.randrange(20))
             )
+            hostile += 1
         if number % 20 == 0:
             frame = stream.key() if number == 0 else stream.frame()
             honest.send(*frame)
@@ -95,14 +99,19 @@ def fuzz(run: Run) -> None:
     got = [packet for packet in second.take_rtp(0x3000) if packet.payload]
     assert bodies(got) == bodies(sent)
     driver.assert_accounts_balance()
+    return hostile
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_hostile_publisher_harms_only_itself(name: str, scaled: Callable[[int], int]) -> None:
+def test_a_hostile_publisher_harms_only_itself(
+    name: str, scaled: Callable[[int], int], measured: Callable[[str, float, str], None]
+) -> None:
     first = random.SystemRandom().randrange(1 << 24)
-    for seed in range(first, first + scaled(CALLS)):
+    calls, hostile = scaled(CALLS), 0
+    for seed in range(first, first + calls):
         try:
-            fuzz(Run(KINDS[name], seed, IMPAIRMENTS[seed % len(IMPAIRMENTS)]))
+            hostile += fuzz(Run(KINDS[name], seed, IMPAIRMENTS[seed % len(IMPAIRMENTS)]))
         except Exception as error:
             error.add_note(f"seed {seed}")
             raise
+    measured(f"{calls} calls from seed {first}", hostile, "datagrams")
