@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from sfu.engine cimport drops
 from sfu.engine.bwe.estimator cimport (
-    BASIS_START, estimator_close, estimator_feedback, estimator_init, estimator_next_sequence,
+    BASIS_START, CONGESTION_NORMAL, estimator_close, estimator_feedback, estimator_init, estimator_next_sequence,
     estimator_next_us, estimator_open, estimator_pacing_bps, estimator_probe, estimator_rate_bps, estimator_sent,
     estimator_state, estimator_tick,
 )
@@ -23,7 +23,9 @@ from sfu.wire.rtcp cimport TransportCcHeader, rtcp_transport_cc
 
 cdef enum:
     FEEDBACK_PACKETS = 1024        # of one feedback message
-    # What may leave at once: less than this much time at the pacing rate (libwebrtc's send_burst_interval is 40 ms).
+    # What may leave at once, in time at the pacing rate: while nothing waits and the link shows no queue as much as
+    # libwebrtc (send_burst_interval), so that a frame stays one send; else less.
+    OPEN_BURST_US = 40_000
     BURST_US = 10_000
     UDP_OVERHEAD = 28              # bytes of IPv4 and UDP
     START_PACING_BPS = 3_000_000   # until there is feedback: the first keyframe shall not wait for the first estimate
@@ -95,7 +97,16 @@ cdef void settle_debt(Congestion *c, int64_t now_us) noexcept nogil:
 
 
 cdef inline bint may_send(const Congestion *c, int64_t now_us) noexcept nogil:
+    """What waits: by the pacing rate, with short bursts."""
     return c.debt_bytes <= pacing_bps(c, now_us) * BURST_US / 8e6
+
+
+cdef inline bint may_pass(const Congestion *c, int64_t now_us) noexcept nogil:
+    """What has just come: does it leave without waiting?"""
+    if c.count:
+        return False
+    return c.debt_bytes <= base_bps(c) * (OPEN_BURST_US if estimator_state(c.estimator) == CONGESTION_NORMAL
+                                          else BURST_US) / 8e6
 
 
 cdef void note_sent(Congestion *c, uint16_t sequence, uint32_t size, int64_t now_us) noexcept nogil:
@@ -120,7 +131,7 @@ cdef bint congestion_send(RouterState *s, Transport *t, uint8_t *packet, uint32_
     sequence = c.transport_sequence if c.sequenced else estimator_next_sequence(c.estimator)
     c.sequenced = False
     settle_debt(c, s.now_us)
-    if sending != SEND_AT_ONCE and c.numbered and (c.count or not may_send(c, s.now_us)):
+    if sending != SEND_AT_ONCE and c.numbered and not may_pass(c, s.now_us):
         return enqueue(s, t, sequence, packet, size, sending == SEND_PACED_MEDIA)
     note_sent(c, sequence, size, s.now_us)
     egress_commit(s, t, selected_path(t), size)

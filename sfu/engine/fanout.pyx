@@ -11,6 +11,9 @@ from sfu.engine.tracks cimport track_compact
 cdef enum:
     QUANTUM = 64               # (packet, receiver) pairs of one track before another has its turn
     HELD_PACKETS = 32          # of one track; more need no company
+    # A packet's fan-out takes so long for each receiver: to wait that long for the next one delays the last receivers by nothing.
+    WAIT_US_PER_RECEIVER = 2
+    SHORTEST_WAIT_US = 50      # less brings no company
     JOB_PACKETS = 64           # packets of one job: one receiver's share always fits the rest of the egress batch
 
 
@@ -42,18 +45,28 @@ cdef void fanout_add(RouterState *s, Source *source, const Packet *packet) noexc
         enqueue(s, track)
 
 
+cdef inline int64_t wait_us(const RouterState *s, const Track *track) noexcept nogil:
+    """How long a frame's first packets wait for its last ones: together they leave in one send a receiver."""
+    cdef int64_t most_us = s.coalesce_us
+    if not s.busy:
+        most_us = min(most_us, WAIT_US_PER_RECEIVER * <int64_t>track.live_forwarders)
+    return most_us if most_us >= SHORTEST_WAIT_US else 0
+
+
 cdef inline void queue(RouterState *s, Track *track) noexcept nogil:
-    """A busy worker lets a frame's first packets wait for its last ones: together they leave in one send a receiver."""
-    if s.coalesce_us and track.frame_open and track.pending_tail - track.pending_head < HELD_PACKETS:
-        hold(s, track)
+    cdef int64_t hold_us = 0
+    if track.frame_open and track.pending_tail - track.pending_head < HELD_PACKETS:
+        hold_us = wait_us(s, track)
+    if hold_us:
+        hold(s, track, hold_us)
     else:
         enqueue(s, track)
 
 
-cdef void hold(RouterState *s, Track *track) noexcept nogil:
+cdef void hold(RouterState *s, Track *track, int64_t hold_us) noexcept nogil:
     track.queued = True
     track.held = True
-    track.held_until_us = s.now_us + s.coalesce_us
+    track.held_until_us = s.now_us + hold_us
     track.next_in_queue = s.held_head
     s.held_head = track
 

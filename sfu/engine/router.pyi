@@ -14,6 +14,7 @@ class Router:
         *,
         equalise: bool = True,
         coalesce_us: int = 0,
+        busy: bool = True,
         inbound_limit_bps: int = 0,
     ) -> None: ...
     def flush(self, now_us: int) -> None: ...

@@ -296,6 +296,10 @@ class Rows(Mapping):
             raise KeyError(handle)
         return self._make(self._rows, at)
 
+    def get(self, handle, default=None):
+        at = find_row(self._rows, self._size, handle)
+        return default if at < 0 else self._make(self._rows, at)
+
     def __contains__(self, handle):
         return find_row(self._rows, self._size, handle) >= 0
 

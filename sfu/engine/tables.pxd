@@ -375,7 +375,8 @@ cdef struct RouterState:
     Track *video_head
     Track *video_tail
     Track *held_head          # video tracks that wait for the rest of a frame
-    int64_t coalesce_us       # how long they do; 0 = not at all
+    int64_t coalesce_us       # how long they do at most; 0 = not at all
+    bint busy                 # the load is high: they wait that long, however few receivers there are
     int64_t inbound_limit_bps # of one transport; 0 = none
     bint equalise             # whether equal sizes save anything: UDP GSO
     uint8_t run_ahead         # of the packet that is being forwarded

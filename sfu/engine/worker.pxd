@@ -26,7 +26,6 @@ cdef struct WorkerState:
     int64_t snapshot_due_us
     bint taking_snapshot
     uint64_t busy_us
-    int64_t coalesce_us       # while the load is high; 0 = never
     int64_t load_since_us     # since when the load is measured, and busy_us then
     uint64_t load_busy_us
     Latency latency[3]        # by LatencyClass

@@ -173,10 +173,15 @@ class Driver:
         *,
         equalise: bool = True,
         coalesce_us: int = 0,
+        busy: bool = True,
         inbound_limit_bps: int = 0,
     ) -> None:
         self.router = Router(
-            3, 7, UNIX_OFFSET_US, equalise=equalise, coalesce_us=coalesce_us, inbound_limit_bps=inbound_limit_bps
+            *(3, 7, UNIX_OFFSET_US),
+            equalise=equalise,
+            coalesce_us=coalesce_us,
+            busy=busy,
+            inbound_limit_bps=inbound_limit_bps,
         )
         self.commands = self.router.commands
         self.now_us = now_us

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A busy worker lets a frame's first packets wait for its last ones, but not long, and nothing else waits."""
+"""A frame's first packets wait for its last ones: long in a busy worker, else by the receivers; nothing else waits."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ COALESCE_US = 300
 
 
 class Room:
-    def __init__(self, coalesce_us: int = COALESCE_US) -> None:
-        self.driver = Driver(coalesce_us=coalesce_us)
+    def __init__(self, coalesce_us: int = COALESCE_US, *, busy: bool = True, viewers: int = 1) -> None:
+        self.driver = Driver(coalesce_us=coalesce_us, busy=busy)
         self.publisher = self.driver.connect("publisher")
         self.viewer: Peer = self.driver.connect("viewer")
         self.track = self.driver.video_track(self.publisher)
-        self.driver.bind(self.driver.video_slot(self.viewer), self.track)
+        for viewer in (self.viewer, *(self.driver.connect(f"viewer {number}") for number in range(1, viewers))):
+            self.driver.bind(self.driver.video_slot(viewer), self.track)
         self.audio = self.driver.audio_track(self.publisher)
         self.driver.bind(self.driver.audio_slot(self.viewer), self.audio)
         self.camera, self.microphone = Vp8Stream(0x10, 96), OpusStream(0x20, 111)
@@ -84,6 +85,23 @@ def test_an_idle_worker_waits_for_nothing() -> None:
     for packet in room.camera.frame(4):
         room.publisher.send(packet)
         assert room.got() == bodies([packet])
+
+
+def test_a_worker_with_time_waits_for_as_long_as_a_packets_fan_out_takes() -> None:
+    few = Room(busy=False, viewers=20)
+    first, last = few.camera.frame(2)
+    few.publisher.send(first)
+    assert few.got() == bodies([first])
+    many = Room(busy=False, viewers=50)
+    first, last = many.camera.frame(2)
+    many.publisher.send(first)
+    assert many.got() == []
+    many.driver.now_us += 99
+    assert many.got() == []
+    many.driver.now_us += 1
+    assert many.got() == bodies([first])
+    many.publisher.send(last)
+    assert many.got() == bodies([last])
 
 
 def test_a_track_that_ends_while_it_waits_is_forgotten() -> None:

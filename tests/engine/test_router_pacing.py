@@ -78,6 +78,21 @@ def test_a_burst_is_spread_in_order_and_all_of_it_leaves() -> None:
     call.driver.assert_accounts_balance()
 
 
+def test_a_frame_of_forty_milliseconds_leaves_at_once_the_rest_by_the_rate() -> None:
+    """As libwebrtc's send_burst_interval: at 3.3 Mbit/s, the pacing rate until there is feedback, some 16 kB."""
+    call = Call()
+    call.publisher.send(*call.video.frame(12, key=True, size=LARGE))
+    call.driver.pump()
+    assert len(call.receiver.rtp) == 12
+    call.publisher.send(*call.video.frame(12, size=LARGE))
+    call.driver.pump()
+    assert len(call.receiver.rtp) < 16
+    call.run(15_000)
+    assert len(call.got) < 20
+    call.run(60_000)
+    assert len(call.of(0x1000)) == 24
+
+
 def test_audio_does_not_wait() -> None:
     call = Call()
     call.publisher.send(*call.video.frame(100, key=True, size=LARGE))

@@ -49,7 +49,9 @@ class Camera:
 
     def __post_init__(self) -> None:
         with_headers = tuple(rate + OVERHEAD_BYTES * 8 * max(30.0, rate / 8 / PACKET_BYTES) for rate in self.rates_bps)
-        self.ladder: Ladder = make_ladder(LAYERS, 0b111, Rates(with_headers, THREE_TEMPORAL), screen=False)
+        layers = LAYERS[-len(self.rates_bps) :]
+        rates = Rates(with_headers, THREE_TEMPORAL)
+        self.ladder: Ladder = make_ladder(layers, (1 << len(layers)) - 1, rates, screen=False)
 
     @property
     def spatial(self) -> int:
@@ -66,8 +68,9 @@ class Camera:
 class AllocatedSource:
     """Implements `Source` of bwe_path."""
 
-    def __init__(self, cameras: Sequence[Camera]) -> None:
+    def __init__(self, cameras: Sequence[Camera], *, audio: bool = True) -> None:
         self.cameras = list(cameras)
+        self._audio = audio
         self.budget = Budget()
         count = len(self.cameras)
         shape = (1, count)
@@ -89,7 +92,8 @@ class AllocatedSource:
 
     def start(self, path: Path) -> None:
         self.path = path
-        path.clock.every(AUDIO_US, lambda: path.push_frame(AUDIO_BYTES))
+        if self._audio:
+            path.clock.every(AUDIO_US, lambda: path.push_frame(AUDIO_BYTES))
         for camera in self.cameras:
             path.clock.call_later(path.random.randrange(FRAME_US), partial(self._frame, camera))
         path.clock.every(RUN_US, self._run)

@@ -78,6 +78,31 @@ def narrow_and_widen(seed: int) -> tuple[float, float]:
     return down_s, until(path, lambda: camera.level == TOP)
 
 
+@pytest.mark.parametrize("audio", [True, False], ids=["with sound", "without"])
+@pytest.mark.parametrize("trouble", [{"loss": 0.3}, {"capacity_bps": 200_000}], ids=["loss", "narrow"])
+def test_the_only_layer_comes_back_with_the_link(
+    trouble: dict[str, float], audio: bool, scaled: Callable[[int], int], measured: Measured
+) -> None:
+    """While it is paused next to nothing flows by which the link could be judged."""
+    back_s = [trouble_and_back(seed, trouble, audio=audio) for seed in range(scaled(SEEDS))]
+    measured(f"{trouble}: shown again after, worst", max(back_s), "s")
+    assert max(back_s) < 12
+
+
+def trouble_and_back(seed: int, trouble: dict[str, float], *, audio: bool) -> float:
+    """Seconds from the trouble's end to the picture."""
+    source = AllocatedSource([Camera((2_500_000,))], audio=audio)
+    (camera,) = source.cameras
+    path = make_path(seed, 20 * MBIT, source=source)
+    path.run(5)
+    assert camera.level > PAUSED
+    path.change(**trouble)
+    until(path, lambda: camera.level == PAUSED)
+    path.run(2)
+    path.change(loss=0.0, capacity_bps=20 * MBIT)
+    return until(path, lambda: camera.level > PAUSED)
+
+
 def test_a_link_for_sound_only_pauses_pictures(measured: Measured) -> None:
     source = AllocatedSource([Camera() for _ in range(3)])
     path = make_path(0, 3 * MBIT, source=source)

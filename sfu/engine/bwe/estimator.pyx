@@ -21,7 +21,7 @@ from sfu.engine.bwe.loss cimport (
     loss_set_acknowledged, loss_set_bounds, loss_shown, loss_tolerate, loss_update,
 )
 from sfu.engine.bwe.loss_probe cimport (
-    VERDICT_CAPACITY, VERDICT_INHERENT, loss_probe_begin, loss_probe_due, loss_probe_init, loss_probe_judge,
+    VERDICT_CAPACITY, VERDICT_INHERENT, VERDICT_NONE, loss_probe_begin, loss_probe_due, loss_probe_init, loss_probe_judge,
     loss_probe_packet,
 )
 from sfu.engine.bwe.parameters cimport parameters_default
@@ -34,7 +34,7 @@ from sfu.engine.bwe.probes cimport (
     probes_set_limited, probes_set_max, probes_set_wanted, probes_start, probes_take,
 )
 from sfu.engine.bwe.rate_control cimport (
-    RATE_COMPETE, RATE_DRAIN, RateInput, rate_control_init, rate_control_may_reduce, rate_control_set,
+    RATE_COMPETE, RATE_DRAIN, RateInput, rate_control_init, rate_control_may_reduce, rate_control_rest, rate_control_set,
     rate_control_take_outgrown, rate_control_take_shifted, rate_control_update,
 )
 from sfu.engine.bwe.throughput cimport (
@@ -53,6 +53,8 @@ cdef enum:
     PACKET_MAX_US = 12_000
     IDLE_QUEUE_US = 30_000          # losses beside a longer queue are its own
     LATEST_PACKETS = 5              # of a feedback: the shortest of their delays is the present one
+    SILENCE_US = 1_000_000          # longer than queues last
+    LOSS_SILENCE_US = 3_000_000     # losses may be the link's own: a picture that they pause does not return at once
     RTT_REPORT_US = 10_000_000      # how long a receiver report's RTT goes before our own
 
 # goog_cc_network_control.cc: a probe's result does not lower the rate further than to this share of what arrives
@@ -246,6 +248,13 @@ cdef int64_t queued_us(const Estimator *e) noexcept nogil:
     return max(max(e.p.throughput.busy_delay_us, packet_us), e.delay.queue_us // 4)
 
 
+cdef void doubt_capacity(Estimator *e, double probe_bps) noexcept nogil:
+    """What passes without a loss disproves the capacity that former losses seemed to name."""
+    if e.loss_probe.verdict == VERDICT_CAPACITY and probe_bps > e.loss_probe.capacity_bps and loss_is_over(&e.loss):
+        e.loss_probe.verdict = VERDICT_NONE
+        loss_tolerate(&e.loss, 0.0, 0.0, INFINITY)
+
+
 cdef void follow_rate(Estimator *e, double throughput, int64_t newest_sent_us, bint lost,
                       int64_t now_us) noexcept nogil:
     """The delay-based rate after a feedback."""
@@ -264,6 +273,7 @@ cdef void follow_rate(Estimator *e, double throughput, int64_t newest_sent_us, b
     elif e.trendline.usage != USAGE_OVERUSING and probe_bps >= 0:
         rate_control_set(&e.rate, probe_bps, now_us)
         if e.alr.started_us != INT64_MIN:
+            doubt_capacity(e, probe_bps)
             loss_shown(&e.loss, probe_bps, e.rate.rate_bps)
     else:
         heard.usage = e.trendline.usage
@@ -412,9 +422,25 @@ cdef void probe_losses(Estimator *e, int64_t now_us) noexcept nogil:
             loss_probe_begin(&e.loss_probe, cluster, e.loss.average_loss, now_us)
 
 
+cdef void forget_when_silent(Estimator *e, int64_t now_us) noexcept nogil:
+    """Nothing flows, so that no queue of ours is left: what was last heard of one must not keep probes away for good."""
+    cdef int64_t silent_us = now_us - max(e.sent_us, e.heard_us)
+    if not e.feedback or silent_us < SILENCE_US:
+        return
+    inter_arrival_init(&e.inter_arrival)
+    trendline_init(&e.trendline, &e.p.trendline)
+    rate_control_rest(&e.rate)
+    e.delay.queue_us = 0
+    if silent_us >= LOSS_SILENCE_US:
+        loss_init(&e.loss, &e.p.loss, e.p.min_bps, e.p.max_bps)
+    # Packets whose feedback never came are not waited for any longer.
+    e.heard_us = max(e.sent_us, e.heard_us)
+
+
 cdef void estimator_tick(Estimator *e, int64_t now_us) noexcept nogil:
     e.ticked_us = now_us
     fallback_meter(&e.fallback, now_us)
+    forget_when_silent(e, now_us)
     if unheard(e):
         back_off_unheard(e, now_us)
     set_target(e, now_us)

@@ -70,6 +70,8 @@ cdef void rate_control_init(RateControl *r, const RateControlParameters *p, doub
                             double min_bps) noexcept nogil
 cdef void rate_control_update(RateControl *r, const RateControlParameters *p, const RateInput *heard) noexcept nogil
 cdef void rate_control_set(RateControl *r, double rate_bps, int64_t now_us) noexcept nogil
+# There is no queue any more that a drain could wait for.
+cdef void rate_control_rest(RateControl *r) noexcept nogil
 # Whether a further decrease is due while the overuse lasts.
 cdef bint rate_control_may_reduce(const RateControl *r, double throughput_bps, int64_t now_us) noexcept nogil
 cdef double rate_control_additive_bps(const RateControl *r) noexcept nogil       # per second

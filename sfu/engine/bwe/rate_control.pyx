@@ -131,6 +131,11 @@ cdef void rate_control_set(RateControl *r, double rate_bps, int64_t now_us) noex
     set_rate(r, rate_bps, now_us)
 
 
+cdef void rate_control_rest(RateControl *r) noexcept nogil:
+    r.state = RATE_HOLD
+    r.severity = 0
+
+
 cdef double throughput_limit_bps(const RateControl *r, const RateControlParameters *p) noexcept nogil:
     """What the receiver has not shown to arrive is not taken for granted."""
     return p.throughput_factor * r.throughput_bps + p.throughput_margin_bps
