@@ -63,13 +63,20 @@ def docker_answers() -> bool:
         return False
 
 
+@functools.cache
+def may_make_namespaces() -> bool:
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        return False
+    return subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True).returncode == 0
+
+
 def reason_to_skip(item: pytest.Item) -> str | None:
     for mark in item.iter_markers("browser"):
         for name in mark.args or ("chromium",):
             if browser_path(name) is None:
                 return f"no {name} on this machine (Debian: apt-get install {BROWSERS[name][0]})"
-    if item.get_closest_marker("root") and os.geteuid() != 0:
-        return "needs root"
+    if item.get_closest_marker("root") and not may_make_namespaces():
+        return "needs root that may make network namespaces (in a container: --privileged)"
     if item.get_closest_marker("docker") and not docker_answers():
         return "no Docker daemon answers"
     if item.get_closest_marker("slow") and item.config.getoption("--scale") < FULL_SCALE:
