@@ -54,7 +54,7 @@ asan: setup-test  ## kernel tests under AddressSanitizer and UndefinedBehaviorSa
 	@sh tools/asan.sh $(JOBS) $(PATHS)
 
 fuzz: setup-test  ## hostile datagrams through parsers and router under AddressSanitizer (SCALE=100: more of them)
-	@sh tools/asan.sh $(JOBS) tests/fuzzing tests/wire --timeout 7200 --scale $(SCALE)
+	@sh tools/asan.sh $(JOBS) tests/fuzzing tests/wire --timeout 7200 -o faulthandler_timeout=7200 --scale $(SCALE)
 
 lock: setup  ## resolve the requirements anew (needs uv)
 	@sh tools/lock.sh
