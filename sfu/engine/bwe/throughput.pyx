@@ -58,22 +58,22 @@ cdef void throughput_trim(Throughput *t, const ThroughputParameters *p) noexcept
 
 cdef double throughput_bps(const Throughput *t, const ThroughputParameters *p) noexcept nogil:
     cdef int64_t largest_us = 0, second_us = 0, gap_us, first_sent_us = INT64_MAX, last_sent_us = INT64_MIN
-    cdef int64_t arrival_us, sent_span_us
+    cdef int64_t arrival_us, before_us, sent_span_us
     cdef uint32_t i, sent = 0, last_sent_size = 0
     cdef uint32_t received_bytes = 0, sent_bytes = 0
     cdef const ReceivedPacket *packet
     cdef double received_bps
     if t.count == 0 or t.count < p.required_packets:
         return -1.0
+    before_us = at(t, 0).arrival_us
     for i in range(t.count):
         packet = at(t, i)
         if i:
-            gap_us = packet.arrival_us - at(t, i - 1).arrival_us
-            if gap_us > largest_us:
-                second_us = largest_us
-                largest_us = gap_us
-            elif gap_us > second_us:
-                second_us = gap_us
+            gap_us = packet.arrival_us - before_us
+            before_us = packet.arrival_us
+            if gap_us > second_us:
+                second_us = min(gap_us, largest_us)
+                largest_us = max(gap_us, largest_us)
             # The first packet's size has no part in the time between the first and the last arrival,
             received_bytes += packet.size
         if packet.sent_us < t.discarded_us:
