@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One publisher to N receivers over sockets: CPU per packet, latency, loss; beside a C prototype if there is one."""
+"""One publisher to N receivers over sockets: CPU per packet, latency, loss; beside a C prototype if there is one.
+
+The prototype runs without a pause; `--rooms` brings a server with few receivers to a load like that.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ class Setup:
 def run(arguments: Sequence[str]) -> list[Figure]:
     parser = parser_for("forward")
     parser.add_argument("--receivers", type=int, nargs="+", default=COUNTS)
+    parser.add_argument("--rooms", type=int, default=1, help="of that many receivers each; all print as one")
     parser.add_argument("--gso", choices=("on", "off", "both"), default="both")
     parser.add_argument("--crypto", choices=("gcm", "cm", "both"), default="gcm")
     parser.add_argument("--floor", type=Path, metavar="FOLDER", help="of the C prototype (sfu.c), to measure in turn")
@@ -56,19 +60,26 @@ def run(arguments: Sequence[str]) -> list[Figure]:
         results = in_turn(setups, options.repeats, both)
     figures = []
     for setup in setups:
-        figures += describe(setup, results[setup], floors[setup], options.way)
+        figures += describe(setup, results[setup], floors[setup], options)
     return figures
 
 
 def once(setup: Setup, where: Place, options: argparse.Namespace) -> Window:
-    groups = (Group("stage", 1, camera="burst"), Group("stage", setup.receivers, video_slots=1))
-    scenario = Scenario(groups, gcm=setup.gcm)
-    expected_pps = setup.receivers * scenario.burst_packets * scenario.fps
+    groups = [
+        group
+        for room in range(options.rooms)
+        for group in (Group(f"stage {room}", 1, camera="burst"), Group(f"stage {room}", setup.receivers, video_slots=1))
+    ]
+    scenario = Scenario(tuple(groups), gcm=setup.gcm)
+    expected_pps = options.rooms * setup.receivers * scenario.burst_packets * scenario.fps
     return measure(replace(scenario, expected_pps=expected_pps), where, options, [] if setup.gso else ["--no-gso"])
 
 
-def describe(setup: Setup, windows: Sequence[Window], floors: Sequence[float], way: str) -> list[Figure]:
-    what = f"{way}, {setup.name}, N = {setup.receivers}"
+def describe(
+    setup: Setup, windows: Sequence[Window], floors: Sequence[float], options: argparse.Namespace
+) -> list[Figure]:
+    rooms = f" in each of {options.rooms} rooms" if options.rooms > 1 else ""
+    what = f"{options.way}, {setup.name}, N = {setup.receivers}{rooms}"
 
     def point(name: str, value: float, unit: str, series: str = "") -> Figure:
         return Figure(f"{what}: {name}", value, unit, series or setup.name, float(setup.receivers), AXIS)
@@ -78,6 +89,7 @@ def describe(setup: Setup, windows: Sequence[Window], floors: Sequence[float], w
         point("CPU per packet", cost, "µs of CPU a packet"),
         point("of it the media thread", middle([w.media_us_a_packet for w in windows]), "µs of media thread a packet"),
         point("the load client", middle([w.client_us_a_packet for w in windows]), "µs of load client a packet"),
+        Figure(f"{what}: load", 100 * middle([w.server_load for w in windows]), "% of a core"),
         point("received", middle([w.received / w.seconds for w in windows]), "packets/s"),
         *latencies(what, windows, 0, setup.name, float(setup.receivers), AXIS),
         *health(what, windows),
