@@ -9,9 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.simulation.links import LinkModel
-from tests.simulation.publishers import camera, microphone
 from tests.simulation.room import PERFECT, SimulatedRoom
-from tests.simulation.test_room_clean import act_at_random
+from tests.simulation.test_room_clean import act_at_random, come_go_and_restart
 from tests.simulation.test_room_impaired import DOWNLINK, FEEDBACK, SILENCE_US, UPLINKS, people, totals
 
 RELAYS = {
@@ -79,21 +78,7 @@ def test_people_come_go_and_restart(scaled: Callable[[int], int]) -> None:
             feedback_link=FEEDBACK,
             relay_link=RELAYS["another node"],
         )
-        choose = room.random
         people(room)
-        number = 20
-        for _ in range(30):
-            act_at_random(room)
-            action = choose.random()
-            if action < 0.08 and len(room.publishers) > 1:
-                room.unpublish(choose.choice(room.publishers))
-            elif action < 0.2:
-                number += 1
-                room.publish(camera(number), microphone(number + 100), clock_us=choose.randrange(-10, 10) * 1_000_000)
-            elif action < 0.3:
-                room.restart(choose.choice(room.publishers))
-            elif action < 0.35:
-                room.join(1, 1)
-            room.run(choose.randrange(20_000, 400_000))
+        come_go_and_restart(room, 30)
         assert totals(room.check(longest_silence_us=SILENCE_US))["frames"] > 200
         room.close()

@@ -89,6 +89,25 @@ def test_random_switching_with_a_pacer(scaled: Callable[[int], int]) -> None:
     assert paced > 300
 
 
+def come_go_and_restart(room: SimulatedRoom, steps: int) -> None:
+    """What `act_at_random` does, and people who leave, enter, and start their cameras anew."""
+    choose = room.random
+    number = 20
+    for _ in range(steps):
+        act_at_random(room)
+        action = choose.random()
+        if action < 0.08 and len(room.publishers) > 1:
+            room.unpublish(choose.choice(room.publishers))
+        elif action < 0.2:
+            number += 1
+            room.publish(camera(number), microphone(number + 100), clock_us=choose.randrange(-10, 10) * 1_000_000)
+        elif action < 0.3:
+            room.restart(choose.choice(room.publishers))
+        elif action < 0.35:
+            room.join(1, 1)
+        room.run(choose.randrange(20_000, 400_000))
+
+
 def act_at_random(room: SimulatedRoom) -> None:
     """One change that a room's policy may make."""
     choose = room.random

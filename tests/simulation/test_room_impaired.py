@@ -12,7 +12,7 @@ from tests.simulation.links import LinkModel
 from tests.simulation.publishers import camera, microphone
 from tests.simulation.room import SimulatedRoom
 from tests.simulation.stream_rules import Report
-from tests.simulation.test_room_clean import act_at_random
+from tests.simulation.test_room_clean import act_at_random, come_go_and_restart
 
 UPLINKS = {
     "reordering": LinkModel(delay_us=10_000, jitter_us=3_000, reorder=0.03, reorder_us=12_000, duplicate=0.02),
@@ -93,22 +93,8 @@ def test_steady_streams_survive_loss_whole(scaled: Callable[[int], int]) -> None
 def test_people_come_go_and_restart(scaled: Callable[[int], int]) -> None:
     for seed in range(scaled(2)):
         room = lossy_room(200 + seed, UPLINKS["bursts"] if seed % 2 else UPLINKS["reordering"])
-        choose = room.random
         people(room)
-        number = 20
-        for _ in range(40):
-            act_at_random(room)
-            action = choose.random()
-            if action < 0.08 and len(room.publishers) > 1:
-                room.unpublish(choose.choice(room.publishers))
-            elif action < 0.2:
-                number += 1
-                room.publish(camera(number), microphone(number + 100), clock_us=choose.randrange(-10, 10) * 1_000_000)
-            elif action < 0.3:
-                room.restart(choose.choice(room.publishers))
-            elif action < 0.35:
-                room.join(1, 1)
-            room.run(choose.randrange(20_000, 400_000))
+        come_go_and_restart(room, 40)
         assert totals(room.check(longest_silence_us=SILENCE_US))["frames"] > 300
         room.close()
 
