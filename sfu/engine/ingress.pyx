@@ -76,7 +76,9 @@ cdef void log_arrival(RouterState *s, Transport *t, uint16_t sequence, uint32_t 
         arrival_log_init(t.arrivals)
         wake_transport(s, t, now_us)
     t.feedback_media_ssrc = ssrc
-    arrival_log_add(t.arrivals, sequence, now_us)
+    # When the kernel had it. A worker that is scheduled late finds a whole probe at once, and would tell the publisher that
+    # it had come at once: it concludes nothing of that, and stays at its start rate.
+    arrival_log_add(t.arrivals, sequence, now_us - s.kernel_wait_us)
 
 
 cdef inline SsrcEntry *find_ssrc(Transport *t, uint32_t ssrc) noexcept nogil:

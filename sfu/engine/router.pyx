@@ -153,11 +153,13 @@ cdef class Router:
         """Apply the commands given so far."""
         self.commands.apply(self.state, now_us)
 
-    def receive(self, data: bytes, remote: tuple[str, int], local: str, now_us: int) -> None:
-        """One datagram from `remote` to our address `local`."""
-        self.receive_all([data], remote, local, now_us)
+    def receive(self, data: bytes, remote: tuple[str, int], local: str, now_us: int, waited_us: int = 0) -> None:
+        """One datagram from `remote` to our address `local`, after it has waited in the kernel."""
+        self.receive_all([data], remote, local, now_us, waited_us)
 
-    def receive_all(self, datagrams: list[bytes], remote: tuple[str, int], local: str, now_us: int) -> None:
+    def receive_all(
+        self, datagrams: list[bytes], remote: tuple[str, int], local: str, now_us: int, waited_us: int = 0
+    ) -> None:
         """Datagrams from `remote` to our address `local`, in order."""
         cdef Datagram datagram
         cdef uint8_t buffer[2048]
@@ -165,6 +167,7 @@ cdef class Router:
         fill_address(datagram.path.remote.ip, remote[0])
         datagram.path.remote.port = remote[1]
         fill_address(datagram.path.local_ip, local)
+        datagram.waited_us = waited_us
         for data in datagrams:
             if len(data) > sizeof(buffer):
                 raise ValueError(f"a datagram of {len(data)} bytes is longer than {sizeof(buffer)}")

@@ -4,9 +4,10 @@
 import itertools
 
 from tests.engine.media import OpusStream, Simulcast, Vp8Stream
-from tests.engine.router_driver import VP8, Driver, Peer
+from tests.engine.router_driver import LOCAL, VP8, Driver, Peer
 from tests.reference.transport_cc import read_feedback
 from tests.simulation import rtcp_packets as rtcp
+from tests.simulation.rtp_packets import build_rtp
 
 FRAME_US = 33_333
 KEYFRAME_SPACING_US = 1_000_000
@@ -47,6 +48,23 @@ def test_transport_cc_feedback_tells_each_packets_arrival() -> None:
     assert all(abs(reported[s] + offset - arrivals[s]) <= 250 for s in arrivals)
     assert counts == [n & 0xFF for n in range(len(counts))]
     assert len(counts) >= 200 * 5_000 // FEEDBACK_INTERVAL_US // 2
+
+
+def test_feedback_tells_when_the_kernel_had_a_packet() -> None:
+    """A worker that comes late finds a probe's packets all at once: they did not arrive at once."""
+    driver = Driver()
+    peer = driver.connect("p")
+    stream = OpusStream(5, 111, transport_sequence=10)
+    sent = [build_rtp(stream.frame()) for _ in range(5)]
+    arrivals = [driver.now_us + 3_000 * number for number in range(5)]
+    driver.advance(40_000)
+    for packet, arrival_us in zip(sent, arrivals, strict=True):
+        waited_us = driver.now_us - arrival_us
+        driver.router.receive(peer.protect.protect(packet), peer.address, LOCAL, driver.now_us, waited_us)
+    driver.advance(100_000)
+    (message,) = [p for d in peer.rtcp_deliveries for p in split(d.data)]
+    reported = [arrival for _, arrival in read_feedback(message)[0].arrivals if arrival is not None]
+    assert [one - reported[0] for one in reported] == [3_000 * number for number in range(5)]
 
 
 def split(compound: bytes) -> list[bytes]:
