@@ -126,6 +126,8 @@ class _Seat:
     """The layer that would be wished for if all were there."""
     age: tuple[int, int]
     """Among equals the latest speaker comes first, then who was there first."""
+    missing_bps: int = 0
+    """What `desired` takes beyond `cap`: layers that have not begun, or that their publisher cannot send."""
     shed: bool = False
 
 
@@ -239,6 +241,7 @@ class Allocator:
         wanted_bps = run.audio_bps
         for seat in run.seats:
             target = seat.target
+            wanted_bps += seat.missing_bps
             if seat.cap > PAUSED:
                 wanted_bps += seat.ladder.steps[seat.cap].rate_bps
                 if least:
@@ -257,7 +260,7 @@ class Allocator:
         for row, run in enumerate(runs):
             self._apply(run, row, index, allocation, starting=run.account.budget.starting(now_us))
             wanted_bps = int(allocation.wanted_bps[row])
-            self._tell_wanted(run, wanted_bps)
+            self._tell_wanted(run, wanted_bps + sum(seat.missing_bps for seat in run.seats))
             ample = run.account.satisfaction == 1 and wanted_bps * AMPLE < receivers.budget_bps[row]
             run.account.due_us = now_us + (FREE_INTERVAL_US if ample else LIMITED_INTERVAL_US)
             probe_bps = int(allocation.probe_bps[row])
@@ -372,7 +375,17 @@ class Allocator:
             priority = SCREEN
         else:
             priority = SPEAKING if self._speakers.dominant == publication.participant.id else OTHER
-        return _Seat(state, publication, ladder, target, cap, priority, choice.desired, self._age(publication))
+        missing_bps = 0
+        if choice.desired > target.spatial and not publication.muted:
+            # A link is found out about while the lowest layer flows over it: layers that begin later find the way free.
+            missing_bps = self._missing_bps(track, choice.desired, ladder.steps[cap].rate_bps if cap > PAUSED else 0)
+        return _Seat(
+            state, publication, ladder, target, cap, priority, choice.desired, self._age(publication), missing_bps
+        )
+
+    def _missing_bps(self, track: SentTrack, desired: int, there_bps: int) -> int:
+        layers_bps = self._rates_of(track).rates(VIDEO_OVERHEAD).layers_bps
+        return max(0, int(layers_bps[desired]) - there_bps) if desired < len(layers_bps) else 0
 
     def _limited(self, publication: Publication, layers: Sequence[Layer], available: int, wish: Wish) -> Target:
         """What is wished for of those layers, as far as the server has room for it."""

@@ -205,6 +205,29 @@ def test_the_estimator_hears_what_is_wanted_and_what_to_probe_for(room: Room) ->
     assert sum(entry[0] == "probe" for entry in room.house.port.commands.log) == 2
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_the_estimator_hears_of_layers_that_have_not_begun(room: Room, known: bool) -> None:
+    dan = room.people["dan"] = room.house.join("dan")
+    room.house.offer(dan, usual_offer(4, camera=False, microphone=False))
+    dan.transport.state = TransportState.CONNECTED
+    handle = dan.member.media.transport
+    assert handle is not None
+    if known:
+        room.begin(dan, 300_000)
+    before = room.house.port.commands.wanted[handle]
+    eve = room.people["eve"] = room.house.enter("eve", 4)
+    room.live(0.3)
+    beginning = room.house.port.commands.wanted[handle]
+    assert beginning > before + RATES[2], "nothing of hers flows yet"
+    room.go_live(eve, 0b111)
+    room.live(0.3)
+    assert room.house.port.commands.wanted[handle] == pytest.approx(beginning, rel=0.1)
+    room.house.conductor.set_muted(eve.member, eve.member.published["cam"].id, True)
+    room.go_live(eve, 0)
+    room.live(0.3)
+    assert room.house.port.commands.wanted[handle] == pytest.approx(before, rel=0.1)
+
+
 def test_a_new_transport_begins_without_a_limit(room: Room) -> None:
     ada = room["ada"]
     room.estimate(ada, 1)

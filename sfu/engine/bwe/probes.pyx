@@ -106,7 +106,8 @@ cdef double wanted_limit(const ProbeController *c, const ProbeParameters *p) noe
 
 
 cdef void probes_start(ProbeController *c, const ProbeParameters *p, int64_t now_us) noexcept nogil:
-    if c.state == PROBE_INIT:
+    # With a wish below the estimate the probes would show less than is believed already: they wait for a higher one.
+    if c.state == PROBE_INIT and min(wanted_limit(c, p), c.max_bps) >= WORTHWHILE * c.estimate_bps:
         c.before_probe_bps = c.estimate_bps
         c.started_us = now_us
         initiate(c, p, p.first_scale * c.estimate_bps, p.second_scale * c.estimate_bps, True, wanted_limit(c, p),

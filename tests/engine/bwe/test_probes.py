@@ -70,6 +70,15 @@ def test_further_probes_end_at_the_maximum_and_at_twice_what_is_wanted() -> None
     assert rates(planner.start(BEGIN_US)) == [900_000, 1_000_000]
 
 
+def test_the_first_probes_wait_for_a_wish_above_the_estimate() -> None:
+    planner = ProbePlanner(START_BPS, MAX_BPS, AS_LIBWEBRTC)
+    planner.set_wanted(50_000)
+    assert planner.start(BEGIN_US) == [], "it would show 100 kbit/s, and that would be believed"
+    assert planner.process(BEGIN_US + 10 * SECOND) == []
+    planner.set_wanted(1_000_000)
+    assert rates(planner.start(BEGIN_US + 11 * SECOND)) == [900_000, 1_800_000]
+
+
 @pytest.mark.parametrize("cause", [DELAY_INCREASED, LOSS, TIMEOUT])
 def test_no_probe_into_a_congested_network(cause: int) -> None:
     probing = Probing()
