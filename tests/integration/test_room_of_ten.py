@@ -12,6 +12,7 @@ from sfu.config import Settings
 from sfu.server import Server
 from tests.integration.crowd import VIDEO_SLOTS, Crowd
 from tests.integration.leftovers import assert_nothing_left, census
+from tests.integration.slow_machine import CoreTime, too_slow
 
 PARTICIPANTS = 10
 SECONDS = 8.0
@@ -72,6 +73,7 @@ async def test_ten_people_come_and_go(
     await until(lambda: not any(worker.commands.live_handles), lambda: worker.commands.live_handles)
     del warm
     before = census()
+    cores = CoreTime()
 
     crowd = Crowd(server.url, SEED)
     await crowd.enter_all(PARTICIPANTS)
@@ -89,16 +91,17 @@ async def test_ten_people_come_and_go(
     measured("packets lost on purpose on the way up", seen.impaired, "")
     measured("of these sent again", seen.retransmitted, "")
     measured("packets recovered on the way down", seen.recovered, "")
-    lost_unwatched = (seen.overrun, busy.socket.get("kernel_dropped", 0))
-    if lost_unwatched != (0, 0):
-        pytest.skip(f"this machine is too slow to watch a room of ten: {lost_unwatched} packets overran their buffers")
+    overloaded = {name: count for name in OVERLOAD if (count := busy.drops.get(name, 0))}
+    excuse = too_slow(cores, [busy], seen.overrun)
+    if excuse and (seen.overrun or seen.violations or overloaded):
+        pytest.skip(f"this machine is too slow to watch a room of ten: {excuse}")
     assert not seen.violations, "\n".join([f"{len(seen.violations)}:", *seen.violations[:30], *seen.contexts[:3]])
-    assert {name: busy.drops.get(name, 0) for name in OVERLOAD} == dict.fromkeys(OVERLOAD, 0)
+    assert not overloaded
     assert len(seen.reports) >= crowd.joins * VIDEO_SLOTS
     assert min(seen.total("switches"), seen.retransmitted, seen.recovered) > 0
     assert seen.total("binds") > len(seen.reports), "no slot was bound to somebody else"
 
-    del crowd, seen, busy
+    del crowd, seen, busy, cores
     await until(lambda: not any(worker.commands.live_handles), lambda: worker.commands.live_handles)
     await assert_nothing_left(before)
     await until(lambda: not _engine_objects(server), lambda: _engine_objects(server))

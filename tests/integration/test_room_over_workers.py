@@ -11,6 +11,7 @@ from sfu.config import Settings
 from sfu.server import Server
 from tests.integration.crowd import VIDEO_SLOTS, Crowd
 from tests.integration.leftovers import assert_nothing_left, census
+from tests.integration.slow_machine import CoreTime, too_slow
 from tests.integration.test_room_of_ten import OVERLOAD, all_slots_flow, until
 
 PARTICIPANTS = 6
@@ -49,6 +50,7 @@ async def test_a_room_on_two_workers(server: Server, scale: float, measured: Cal
     await until(lambda: not alive(server), lambda: alive(server))
     del warm
     before = census()
+    cores = CoreTime()
 
     crowd = Crowd(server.url, SEED)
     await crowd.enter_all(PARTICIPANTS)
@@ -68,19 +70,21 @@ async def test_a_room_on_two_workers(server: Server, scale: float, measured: Cal
         measured(f"{name} in all streams", seen.total(name), "")
     measured("relay legs at the end", legs, "")
     measured("packets on relays", sum(one.relay_packets_sent for one in busy), "")
-    lost = [seen.overrun, *(one.socket.get("kernel_dropped", 0) for one in busy)]
-    if any(lost):
-        pytest.skip(f"this machine is too slow to watch a room of {PARTICIPANTS}: {lost} packets overran their buffers")
+    excuse = too_slow(cores, busy, seen.overrun)
+    overloaded = [name for dropped in drops for name in OVERLOAD if name in dropped]
+    if excuse and (seen.overrun or seen.violations or overloaded):
+        pytest.skip(f"this machine is too slow to watch a room of {PARTICIPANTS}: {excuse}")
     told = [f"{len(seen.violations)}, {drops}:", *seen.violations[:30], *seen.contexts[:3]]
     assert not seen.violations, "\n".join(told)
-    assert not any(name in dropped for dropped in drops for name in (*OVERLOAD, "bad_auth", "replayed")), drops
+    assert not overloaded, drops
+    assert not any(name in dropped for dropped in drops for name in ("bad_auth", "replayed")), drops
     assert min(one.relay_packets_sent for one in busy) > 0
     assert min(one.relay_packets_received for one in busy) > 0
     assert legs >= PARTICIPANTS
     assert len(seen.reports) >= crowd.joins * VIDEO_SLOTS
     assert min(seen.total("switches"), seen.retransmitted, seen.recovered) > 0
 
-    del crowd, seen, busy
+    del crowd, seen, busy, cores
     await until(lambda: not alive(server), lambda: alive(server))
     await assert_nothing_left(before)
     assert server.directory.rooms == server.directory.participants == 0
