@@ -17,6 +17,7 @@ cdef Congestion *congestion_open(int64_t now_us) noexcept nogil
 cdef void congestion_close(Congestion *c) noexcept nogil
 cdef bint congestion_send(RouterState *s, Transport *t, uint8_t *packet, uint32_t size, SendClass sending) noexcept nogil
 cdef bint congestion_may_resend(Congestion *c, uint32_t size, int64_t now_us) noexcept nogil
+cdef bint congestion_link_loses(const Congestion *c) noexcept nogil
 cdef void congestion_feedback(RouterState *s, Transport *t, const uint8_t *packet, uint32_t size, int64_t now_us) noexcept nogil
 # Whether something waits, probes, or was sent since then.
 cdef bint congestion_busy(const Congestion *c, int64_t since_us) noexcept nogil

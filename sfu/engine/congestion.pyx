@@ -5,7 +5,8 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from sfu.engine cimport drops
 from sfu.engine.bwe.estimator cimport (
-    BASIS_START, CONGESTION_NORMAL, estimator_close, estimator_feedback, estimator_init, estimator_next_sequence,
+    BASIS_START, CONGESTION_NORMAL, estimator_close, estimator_feedback, estimator_init, estimator_link_loses,
+    estimator_next_sequence,
     estimator_next_us, estimator_open, estimator_pacing_bps, estimator_probe, estimator_rate_bps, estimator_sent,
     estimator_state, estimator_tick,
 )
@@ -153,6 +154,11 @@ cdef bint congestion_may_resend(Congestion *c, uint32_t size, int64_t now_us) no
         return False
     c.resend_credit_bytes -= size + UDP_OVERHEAD
     return True
+
+
+cdef bint congestion_link_loses(const Congestion *c) noexcept nogil:
+    """Whether what is lost is the link's doing, so that a retransmission is likely to be lost like any packet."""
+    return c != NULL and estimator_link_loses(c.estimator)
 
 
 cdef void leave_queue(Congestion *c) noexcept nogil:

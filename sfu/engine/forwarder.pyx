@@ -10,7 +10,7 @@ from sfu.engine.clock_map cimport timestamp_map_server_us
 from sfu.engine.codecs cimport CODEC_VP9
 from sfu.engine.dependencies cimport Dependencies, dependencies_frame, dependencies_superseded
 from sfu.engine.congestion cimport (
-    SEND_AT_ONCE, SEND_PACED_FILLER, SEND_PACED_MEDIA, SendClass, congestion_may_resend, congestion_send,
+    SEND_AT_ONCE, SEND_PACED_FILLER, SEND_PACED_MEDIA, SendClass, congestion_link_loses, congestion_may_resend, congestion_send,
 )
 from sfu.engine.egress cimport egress_buffer, transport_ready
 from sfu.engine.egress_log cimport egress_log_answered, egress_log_dropped, egress_log_sent
@@ -642,10 +642,24 @@ cdef Source *logged_source(RouterState *s, const SentPacket *entry) noexcept nog
 
 cdef void resend(RouterState *s, Forwarder *f, Source *source, const Packet *packet, SentPacket *entry,
                  int64_t now_us) noexcept nogil:
+    """Where the link itself loses much it goes twice: each copy that is lost as well costs the receiver a round trip."""
+    if not send_again(s, f, source, packet, entry, now_us):
+        leave_unanswered(f, entry.sequence, now_us)
+        return
+    entry.resent_us = now_us
+    if f.log != NULL:
+        egress_log_answered(f.log, True, entry.sequence, now_us)
+    if congestion_link_loses(f.transport.congestion):
+        send_again(s, f, source, packet, entry, now_us)
+
+
+cdef bint send_again(RouterState *s, Forwarder *f, Source *source, const Packet *packet, SentPacket *entry,
+                     int64_t now_us) noexcept nogil:
+    """False: there is no room for it, here or on the link."""
     cdef uint8_t *buffer = egress_buffer(s)
     cdef uint32_t size
     if buffer == NULL:
-        return
+        return False
     if entry.padding:
         size = write_filler(f, entry, buffer, True)
     elif f.transport.relay_leg:
@@ -654,12 +668,9 @@ cdef void resend(RouterState *s, Forwarder *f, Source *source, const Packet *pac
         size = write_packet(f, source, packet, entry, buffer, True)
     # Beyond their share retransmissions only add to what the link cannot carry: the receiver asks again.
     if size == 0 or not congestion_may_resend(f.transport.congestion, size, now_us):
-        leave_unanswered(f, entry.sequence, now_us)
-        return
+        return False
     f.rtx_sequence += 1
-    entry.resent_us = now_us
-    if f.log != NULL:
-        egress_log_answered(f.log, True, entry.sequence, now_us)
     if protect_and_send(s, f, buffer, size, SEND_AT_ONCE):
         f.resent += 1
         s.resent += 1
+    return True

@@ -2,6 +2,7 @@
 
 import { ENCRYPTABLE_CODECS } from "./e2ee.js";
 import { orderCodecs, sendEncodings, videoLayers } from "./encodings.js";
+import { Patience } from "./patience.js";
 import { Slot } from "./slots.js";
 
 /** Video slots, each with its companion audio slot; the pool grows in these steps. */
@@ -76,6 +77,7 @@ export class MediaConnection {
   /** @type {Slot<Publication>[]} */
   #slots = [];
   #handlers;
+  #patience;
 
   /** @param {MediaHandlers} handlers */
   constructor(handlers) {
@@ -83,6 +85,7 @@ export class MediaConnection {
     const configuration = { ...handlers.encryption?.configuration, bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" };
     this.#pc = new RTCPeerConnection(/** @type {RTCConfiguration} */ (configuration));
     this.#pc.onconnectionstatechange = () => handlers.onState(this);
+    this.#patience = new Patience(this.#pc);
   }
 
   get state() {
@@ -257,6 +260,7 @@ export class MediaConnection {
   }
 
   close() {
+    this.#patience.close();
     this.#pc.onconnectionstatechange = null;
     for (const slot of this.#slots) slot.close();
     this.#pc.close();

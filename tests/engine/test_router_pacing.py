@@ -151,18 +151,21 @@ def test_nothing_that_waits_is_sent_without_consent() -> None:
     assert call.got == []
 
 
-class Overload:
-    """The call over a link that carries a fraction of the camera's 2 Mbit/s, and nobody lowers the layer."""
+class OverLink:
+    """The call over a link, with feedback; nobody lowers the layer of the camera's 2 Mbit/s."""
 
     CAMERA_PACKETS = 7
 
-    def __init__(self, capacity_bps: int) -> None:
+    def __init__(self, capacity_bps: int, loss: float = 0.0) -> None:
         self.call = Call()
-        self.link = Link(LinkModel(capacity_bps=capacity_bps, queue_us=250_000, delay_us=25_000))
+        model = LinkModel(capacity_bps=capacity_bps, queue_us=250_000, delay_us=25_000, loss=loss)
+        self.link = Link(model, seed=1)
         self.arrivals, self.stream = ArrivalTracker(), ReceivedStream(0x1000, nack=True)
         self.offered_us: dict[bytes, int] = {}
         self.waits_us: list[int] = []
         self.bytes_of: Counter[int] = Counter()
+        self.sent_again: Counter[bytes] = Counter()
+        """By original sequence number."""
         self.call.receiver.on_rtp = self._on_sent
 
     def run(self, duration_us: int) -> None:
@@ -189,6 +192,8 @@ class Overload:
         self.bytes_of[packet.ssrc] += len(data)
         if packet.ssrc == 0x1000 and packet.payload:
             self.waits_us.append(now_us - self.offered_us[bodies([packet])[0]])
+        elif packet.ssrc == 0x1001 and packet.payload:
+            self.sent_again[packet.payload[:2]] += 1
         self.link.send(data, now_us)
 
     def _receive(self, now_us: int) -> None:
@@ -203,7 +208,7 @@ class Overload:
 
 @pytest.mark.parametrize("capacity_bps", [600_000, 1_500_000])
 def test_on_a_link_that_is_too_narrow_nothing_leaves_late(capacity_bps: int) -> None:
-    overload = Overload(capacity_bps)
+    overload = OverLink(capacity_bps)
     overload.run(10_000_000)
     driver = overload.call.driver
     assert max(overload.waits_us) <= LONGEST_WAIT_US + TICK_US
@@ -213,7 +218,7 @@ def test_on_a_link_that_is_too_narrow_nothing_leaves_late(capacity_bps: int) -> 
 
 def test_a_standing_queue_does_not_keep_the_link_full() -> None:
     """Sent is what was estimated: the link's queue stays short, and audio passes."""
-    overload = Overload(600_000)
+    overload = OverLink(600_000)
     overload.run(5_000_000)
     lost = sum(overload.link.drops.values())
     overload.run(10_000_000)
@@ -222,7 +227,7 @@ def test_a_standing_queue_does_not_keep_the_link_full() -> None:
 
 def test_retransmissions_leave_room_for_what_is_new() -> None:
     capacity_bps, seconds = 600_000, 10
-    overload = Overload(capacity_bps)
+    overload = OverLink(capacity_bps)
     overload.run(5_000_000)
     overload.bytes_of.clear()
     overload.run(seconds * 1_000_000)
@@ -230,3 +235,20 @@ def test_retransmissions_leave_room_for_what_is_new() -> None:
     assert 0 < again < RESEND_SHARE
     assert new > 1 - RESEND_SHARE - AUDIO_SHARE
     assert overload.call.driver.statistics().forwarders[overload.call.slot].nack_unanswered > 0
+
+
+@pytest.mark.parametrize(("loss", "copies"), [(0.01, 1), (0.15, 2)])
+def test_a_link_that_loses_much_by_itself_gets_each_retransmission_twice(loss: float, copies: int) -> None:
+    over = OverLink(20_000_000, loss)
+    over.run(3_000_000)
+    over.sent_again.clear()
+    over.run(3_000_000)
+    times = Counter(over.sent_again.values())
+    assert times.most_common(1)[0][0] == copies
+    assert times.total() > 3
+
+
+def test_what_a_queue_drops_is_sent_again_once() -> None:
+    over = OverLink(600_000)
+    over.run(10_000_000)
+    assert Counter(over.sent_again.values()).most_common(1)[0][0] == 1

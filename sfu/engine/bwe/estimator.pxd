@@ -118,6 +118,8 @@ cdef int64_t estimator_next_us(const Estimator *e) noexcept nogil           # wh
 cdef int64_t estimator_rate_bps(const Estimator *e) noexcept nogil
 cdef int64_t estimator_pacing_bps(const Estimator *e) noexcept nogil
 cdef int64_t estimator_rtt_us(const Estimator *e) noexcept nogil            # 0 = not known
+# Much is lost though nothing queues: the link's own losses, which meet what is sent again as well.
+cdef bint estimator_link_loses(const Estimator *e) noexcept nogil
 cdef uint8_t estimator_basis(const Estimator *e) noexcept nogil             # EstimateBasis
 cdef CongestionState estimator_state(const Estimator *e) noexcept nogil
 cdef void estimator_snapshot(const Estimator *e, EstimatorSnapshot *out) noexcept nogil

@@ -59,6 +59,7 @@ cdef enum:
 
 # goog_cc_network_control.cc: a probe's result does not lower the rate further than to this share of what arrives
 cdef double PROBE_FLOOR = 0.85
+cdef double LINK_LOSS = 0.04        # share of packets
 cdef double RTT_WEIGHT = 0.125      # RFC 6298
 cdef double PACKET_BITS = 9600.0    # 1,200 bytes
 
@@ -457,6 +458,11 @@ cdef int64_t estimator_next_us(const Estimator *e) noexcept nogil:
 
 cdef int64_t estimator_rate_bps(const Estimator *e) noexcept nogil:
     return <int64_t>e.target_bps
+
+
+cdef bint estimator_link_loses(const Estimator *e) noexcept nogil:
+    return (e.feedback and e.loss.average_loss >= LINK_LOSS and e.trendline.usage == USAGE_NORMAL
+            and e.delay.queue_us <= IDLE_QUEUE_US)
 
 
 cdef int64_t estimator_pacing_bps(const Estimator *e) noexcept nogil:
