@@ -214,20 +214,26 @@ cdef int64_t next_send_us(const Congestion *c, int64_t now_us) noexcept nogil:
     return now_us + 1 + <int64_t>((c.debt_bytes - allowed) * 8e6 / rate)
 
 
+cdef bint send_waiting(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
+    """The first in the queue. False: no place for it."""
+    cdef Congestion *c = t.congestion
+    cdef const PacedPacket *waiting = &c.queue[c.head]
+    cdef uint8_t *buffer = egress_buffer(s)
+    if buffer == NULL:
+        return False
+    memcpy(buffer, waiting.data, waiting.size)
+    note_sent(c, waiting.transport_sequence, waiting.size, now_us)
+    egress_commit(s, t, selected_path(t), waiting.size)
+    leave_queue(c)
+    return True
+
+
 cdef void drain(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
     cdef Congestion *c = t.congestion
-    cdef PacedPacket *waiting
-    cdef uint8_t *buffer
     expire(s, c, now_us)
     while c.count and may_send(c, now_us) and egress_has_room(&s.egress, RESERVED_PLACES):
-        buffer = egress_buffer(s)
-        if buffer == NULL:
+        if not send_waiting(s, t, now_us):
             return
-        waiting = &c.queue[c.head]
-        memcpy(buffer, waiting.data, waiting.size)
-        note_sent(c, waiting.transport_sequence, waiting.size, now_us)
-        egress_commit(s, t, selected_path(t), waiting.size)
-        leave_queue(c)
 
 
 cdef Forwarder *padding_forwarder(Transport *t) noexcept nogil:
@@ -257,7 +263,7 @@ cdef bint send_padding(RouterState *s, Transport *t, Forwarder *f) noexcept nogi
 
 
 cdef void probe(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
-    """Send what a running probe lacks so far, and end it when it has what it needs."""
+    """Send what a running probe lacks so far, and end it when it has what it needs. What waits goes before padding, as in libwebrtc."""
     cdef Congestion *c = t.congestion
     cdef Forwarder *f = padding_forwarder(t)
     cdef int64_t elapsed_us
@@ -278,7 +284,7 @@ cdef void probe(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
     while c.probe_bytes < due and egress_has_room(&s.egress, RESERVED_PLACES):
         if c.probe_packets >= c.probe.min_packets and c.probe_bytes >= c.probe.min_bytes:
             break
-        if not send_padding(s, t, f):
+        if not (send_waiting(s, t, now_us) if c.count else send_padding(s, t, f)):
             break
     if (c.probe_packets >= c.probe.min_packets and c.probe_bytes >= c.probe.min_bytes) or elapsed_us > PROBE_LIMIT_US:
         c.probing = False
@@ -313,8 +319,7 @@ cdef int64_t congestion_tick(RouterState *s, Transport *t, int64_t now_us) noexc
         estimator_tick(c.estimator, now_us)
     settle_debt(c, now_us)
     drain(s, t, now_us)
-    if c.count == 0:
-        probe(s, t, now_us)
+    probe(s, t, now_us)
     tell(s, t, now_us)
     next_us = estimator_next_us(c.estimator)
     if c.count and next_send_us(c, now_us) < next_us:

@@ -264,7 +264,7 @@ class Allocator:
             ample = run.account.satisfaction == 1 and wanted_bps * AMPLE < receivers.budget_bps[row]
             run.account.due_us = now_us + (FREE_INTERVAL_US if ample else LIMITED_INTERVAL_US)
             probe_bps = int(allocation.probe_bps[row])
-            if probe_bps and run.account.budget.may_probe(now_us):
+            if probe_bps and run.account.budget.may_probe(probe_bps, now_us):
                 run.member.media.request_probe(probe_bps)
 
     def _columns(self, runs: Sequence[_Run]) -> list[tuple[Publication, Ladder]]:

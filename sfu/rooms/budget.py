@@ -22,7 +22,7 @@ MAX_RESERVE: Final = 0.15
 # A fall by so much does not wait for the next tick.
 SUDDEN_FALL: Final = 0.95
 
-# goog_cc probes an idle link that often as well; and at once again, when a probe has found more (here: so much).
+# goog_cc probes an idle link that often as well; soon again when a probe found more (here: so much), or more is wanted.
 PROBE_INTERVAL_US: Final = 5_000_000
 PROBE_AGAIN_US: Final = 1_000_000
 FRUITFUL: Final = 1.05
@@ -45,6 +45,7 @@ class Budget:
     _wanted_bps: int | None = None
     _probed_us: int | None = None
     _probed_at_bps: int = 0
+    _probed_for_bps: int = 0
 
     def take(self, rate_bps: int, congestion: int, now_us: int) -> bool:
         """True: it should be acted upon at once."""
@@ -79,10 +80,12 @@ class Budget:
         self._wanted_bps = wanted_bps
         return True
 
-    def may_probe(self, now_us: int) -> bool:
+    def may_probe(self, target_bps: int, now_us: int) -> bool:
+        """Whether it is time to look for so much; True only if it is then done."""
         estimate_bps = self.estimate_bps or 0
-        interval_us = PROBE_AGAIN_US if estimate_bps > FRUITFUL * self._probed_at_bps else PROBE_INTERVAL_US
+        news = estimate_bps > FRUITFUL * self._probed_at_bps or target_bps > FRUITFUL * self._probed_for_bps
+        interval_us = PROBE_AGAIN_US if news else PROBE_INTERVAL_US
         if self._probed_us is not None and now_us - self._probed_us < interval_us:
             return False
-        self._probed_us, self._probed_at_bps = now_us, estimate_bps
+        self._probed_us, self._probed_at_bps, self._probed_for_bps = now_us, estimate_bps, target_bps
         return True

@@ -252,3 +252,14 @@ def test_what_a_queue_drops_is_sent_again_once() -> None:
     over = OverLink(600_000)
     over.run(10_000_000)
     assert Counter(over.sent_again.values()).most_common(1)[0][0] == 1
+
+
+def test_a_standing_queue_is_what_a_probe_sends() -> None:
+    """More is offered than was estimated all the time: probes that waited for an empty queue would never go."""
+    over = OverLink(600_000)
+    over.run(5_000_000)
+    receiver = over.call.receiver.handle
+    assert over.call.driver.statistics().transports[receiver].estimate_bps < 700_000
+    over.link.change(LinkModel(capacity_bps=20_000_000, delay_us=25_000), over.call.driver.now_us)
+    over.run(7_000_000)
+    assert over.call.driver.statistics().transports[receiver].estimate_bps > 2_000_000

@@ -126,7 +126,7 @@ class AllocatedSource:
         wanted_bps, probe_bps = int(allocation.wanted_bps[0]), int(allocation.probe_bps[0])
         if self.budget.wants(wanted_bps):
             self.path.estimator.set_wanted(wanted_bps, now_us)
-        if probe_bps and self.budget.may_probe(now_us):
+        if probe_bps and self.budget.may_probe(probe_bps, now_us):
             self.path.estimator.request_probe(probe_bps, now_us)
 
     def _frame(self, camera: Camera) -> None:
