@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Estimator, pacer and probes of one transport; see `congestion.pxd`. Pacing as libwebrtc's (docs/congestion.md)."""
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from sfu.engine cimport drops
@@ -41,6 +41,7 @@ cdef enum:
     PROBE_TICK_US = 1_000
     PROBE_LIMIT_US = 200_000       # a probe that takes longer is given up
     NO_PAYLOAD_TYPE = 255
+    NO_SEQUENCE = -1
     RESERVED_PLACES = 64           # of the egress batch, left to others
     TELL_SPACING_US = 100_000
     TELL_PERCENT = 5
@@ -110,13 +111,16 @@ cdef inline bint may_pass(const Congestion *c, int64_t now_us) noexcept nogil:
                                           else BURST_US) / 8e6
 
 
-cdef void note_sent(Congestion *c, uint16_t sequence, uint32_t size, int64_t now_us) noexcept nogil:
+cdef void note_sent(Congestion *c, int32_t sequence, uint32_t size, int64_t now_us) noexcept nogil:
     cdef double most = base_bps(c) * MAX_DEBT_US / 8e6
     c.sent_us = now_us
     c.debt_bytes += size + UDP_OVERHEAD
     if c.debt_bytes > most:
         c.debt_bytes = most
-    estimator_sent(c.estimator, sequence, size, now_us, c.probe.cluster if c.probing else -1)
+    # Feedback never tells of what carries no number, such as sound to Firefox: to the estimator it would be lost.
+    if sequence == NO_SEQUENCE:
+        return
+    estimator_sent(c.estimator, <uint16_t>sequence, size, now_us, c.probe.cluster if c.probing else -1)
     if c.probing:
         c.probe_packets += 1
         c.probe_bytes += size + UDP_OVERHEAD
@@ -125,11 +129,15 @@ cdef void note_sent(Congestion *c, uint16_t sequence, uint32_t size, int64_t now
 cdef bint congestion_send(RouterState *s, Transport *t, uint8_t *packet, uint32_t size, SendClass sending) noexcept nogil:
     """Send the protected packet in the current egress buffer, or let it wait. False: no place, it is dropped (counted)."""
     cdef Congestion *c = t.congestion
-    cdef uint16_t sequence
+    cdef int32_t sequence
     if c == NULL:
         egress_commit(s, t, selected_path(t), size)
         return True
-    sequence = c.transport_sequence if c.sequenced else estimator_next_sequence(c.estimator)
+    if c.sequenced:
+        sequence = c.transport_sequence
+    else:
+        # Where nothing is numbered the estimator goes by reports, and has to know what was sent.
+        sequence = NO_SEQUENCE if c.numbered else estimator_next_sequence(c.estimator)
     c.sequenced = False
     settle_debt(c, s.now_us)
     if sending != SEND_AT_ONCE and c.numbered and not may_pass(c, s.now_us):
@@ -179,7 +187,7 @@ cdef void expire(RouterState *s, Congestion *c, int64_t now_us) noexcept nogil:
         leave_queue(c)
 
 
-cdef bint enqueue(RouterState *s, Transport *t, uint16_t sequence, const uint8_t *packet, uint32_t size,
+cdef bint enqueue(RouterState *s, Transport *t, int32_t sequence, const uint8_t *packet, uint32_t size,
                   bint media) noexcept nogil:
     cdef Congestion *c = t.congestion
     cdef PacedPacket *waiting

@@ -4,7 +4,7 @@
 All belong to one Router and are touched by its thread only, or by a control call that holds the worker's lock. Python
 names them by handles: index in the low 20 bits, generation above, so that a stale handle is recognised.
 """
-from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from sfu.engine.address cimport EgressPacket, Path
 from sfu.engine.bwe.estimator cimport Estimator
 from sfu.engine.bwe.probes cimport ProbePlan
@@ -66,7 +66,7 @@ cdef struct SsrcEntry:
 
 cdef struct PacedPacket:
     uint16_t size
-    uint16_t transport_sequence
+    int32_t transport_sequence # NO_SEQUENCE = it carries none
     bint media                # counted as forwarded when it was queued
     int64_t queued_us
     uint8_t data[1560]

@@ -33,16 +33,17 @@ AUDIO_SHARE = 0.1
 
 
 class Call:
-    """A camera and a microphone to a receiver that takes transport-wide feedback."""
+    """A camera and a microphone to a receiver that takes transport-wide feedback; Firefox does of video only."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, numbered_audio: bool = True) -> None:
         self.driver = Driver()
         self.publisher, self.receiver = self.driver.connect("p"), self.driver.connect("r")
         extensions = {**SEND_EXTENSIONS, int(HeaderExtension.TRANSPORT_CC): TRANSPORT_CC_ID}
         commands = self.driver.commands
         video, audio = self.driver.video_track(self.publisher), self.driver.audio_track(self.publisher)
         self.slot = commands.add_forwarder(self.receiver.handle, "video", b"5", 0x1000, 0x1001, extensions)
-        sound = commands.add_forwarder(self.receiver.handle, "audio", b"6", 0x2000, 0, extensions)
+        of_audio = extensions if numbered_audio else SEND_EXTENSIONS
+        sound = commands.add_forwarder(self.receiver.handle, "audio", b"6", 0x2000, 0, of_audio)
         self.driver.bind(self.slot, video)
         self.driver.bind(sound, audio)
         self.video, self.audio = Vp8Stream(10, 96), OpusStream(11, 111)
@@ -60,7 +61,8 @@ class Call:
 
 
 def transport_sequences(packets: list[RtpPacket]) -> list[int]:
-    return [int.from_bytes(dict(packet.extensions)[TRANSPORT_CC_ID], "big") for packet in packets]
+    found = (dict(packet.extensions).get(TRANSPORT_CC_ID) for packet in packets)
+    return [int.from_bytes(number, "big") for number in found if number is not None]
 
 
 def test_a_burst_is_spread_in_order_and_all_of_it_leaves() -> None:
@@ -156,8 +158,8 @@ class OverLink:
 
     CAMERA_PACKETS = 7
 
-    def __init__(self, capacity_bps: int, loss: float = 0.0) -> None:
-        self.call = Call()
+    def __init__(self, capacity_bps: int, loss: float = 0.0, *, numbered_audio: bool = True) -> None:
+        self.call = Call(numbered_audio=numbered_audio)
         model = LinkModel(capacity_bps=capacity_bps, queue_us=250_000, delay_us=25_000, loss=loss)
         self.link = Link(model, seed=1)
         self.arrivals, self.stream = ArrivalTracker(), ReceivedStream(0x1000, nack=True)
@@ -199,7 +201,8 @@ class OverLink:
     def _receive(self, now_us: int) -> None:
         for at_us, data in self.link.receive_until(now_us):
             packet = parse_rtp(data)
-            self.arrivals.add(transport_sequences([packet])[0], at_us)
+            for number in transport_sequences([packet]):
+                self.arrivals.add(number, at_us)
             if packet.ssrc == 0x1000:
                 self.stream.on_packet(packet.sequence, at_us)
             elif packet.ssrc == 0x1001 and packet.payload:
@@ -263,3 +266,14 @@ def test_a_standing_queue_is_what_a_probe_sends() -> None:
     over.link.change(LinkModel(capacity_bps=20_000_000, delay_us=25_000), over.call.driver.now_us)
     over.run(7_000_000)
     assert over.call.driver.statistics().transports[receiver].estimate_bps > 2_000_000
+
+
+def test_sound_without_numbers_takes_none() -> None:
+    """As to Firefox: feedback never tells of it, and a number that was given to it would be reported lost."""
+    call = Call(numbered_audio=False)
+    for number in range(10):
+        call.publisher.send(*call.video.frame(2, key=number == 0), call.audio.frame(), call.audio.frame())
+        call.run(FRAME_US)
+    numbers = sorted(transport_sequences(call.got))
+    assert len(call.of(0x2000)) == 20
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
