@@ -40,6 +40,7 @@ ROUND = 5
 
 # How long lip sync may take to settle after a bind, and how far apart sound and picture may be then.
 SETTLE_S = 5.0
+PLAYED = "estimatedPlayoutTimestamp"
 MAX_SKEW_MS = 80.0
 
 # Of all frames that were shown. Browsers tell of a frame a vertical sync late at times.
@@ -174,9 +175,13 @@ async def rebind_and_judge(viewer: CallPage, browser: str, binds: int, measured:
 async def assert_lip_sync(viewer: CallPage, measured: Measured, judged: bool) -> None:
     """Each publisher's sound and picture are played at the same time of its own clock."""
     await asyncio.sleep(SETTLE_S)
-    for name in PUBLISHERS:
-        video, audio = await viewer.received(name), await viewer.received(name, "microphone")
-        skew_ms = audio["estimatedPlayoutTimestamp"] - video["estimatedPlayoutTimestamp"]
+    pairs = {name: (await viewer.received(name), await viewer.received(name, "microphone")) for name in PUBLISHERS}
+    if all(PLAYED in video and PLAYED not in audio for video, audio in pairs.values()):
+        pytest.skip(
+            "this browser plays no sound on this machine (Firefox without a sound card): lip sync is not judged"
+        )
+    for name, (video, audio) in pairs.items():
+        skew_ms = audio[PLAYED] - video[PLAYED]
         measured(f"skew of {name}'s sound to the picture", round(skew_ms, 1), "ms")
         assert not judged or abs(skew_ms) <= MAX_SKEW_MS
 
