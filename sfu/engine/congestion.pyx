@@ -271,7 +271,7 @@ cdef bint send_padding(RouterState *s, Transport *t, Forwarder *f) noexcept nogi
 
 
 cdef void probe(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
-    """Send what a running probe lacks so far, and end it when it has what it needs. What waits goes before padding, as in libwebrtc."""
+    """Send what a running probe lacks so far (what waits before padding, as libwebrtc), and end it when it has all."""
     cdef Congestion *c = t.congestion
     cdef Forwarder *f = padding_forwarder(t)
     cdef int64_t elapsed_us

@@ -126,8 +126,7 @@ cdef void set_rate(RateControl *r, double rate_bps, int64_t now_us) noexcept nog
 
 cdef void rate_control_set(RateControl *r, double rate_bps, int64_t now_us) noexcept nogil:
     if r.state == RATE_DRAIN:
-        r.state = RATE_HOLD
-        r.severity = 0
+        rate_control_rest(r)
     set_rate(r, rate_bps, now_us)
 
 
