@@ -11,23 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-
-from sfu.rooms.allocation import (
-    NEVER_US,
-    NEW,
-    NO_STEP,
-    OTHER,
-    PAUSED,
-    SCREEN,
-    SELECTED,
-    SPEAKING,
-    Allocation,
-    Course,
-    Receivers,
-    Sources,
-    allocate,
-)
+from sfu.rooms.allocation import OTHER, PAUSED, SCREEN, SELECTED, SPEAKING
 from sfu.rooms.budget import Budget
 from sfu.rooms.events import PauseReason, SubscriptionPaused
 from sfu.rooms.ladder import Ladder, make_ladder
@@ -36,6 +20,7 @@ from sfu.rooms.media import Readings, SentTrack, SlotState
 from sfu.rooms.member import Member
 from sfu.rooms.model import Kind, Layer, Participant, ParticipantId, Publication, PublicationId, Source, Wish
 from sfu.rooms.rates import ASSUMED_BPS, TrackRates
+from sfu.rooms.seats import Claim, Ruling, Seat, Standing, Verdict, settled, weighed
 from sfu.rooms.shedding import NO_CAPS, Caps
 from sfu.rooms.speakers import Speakers
 
@@ -61,6 +46,9 @@ RUN_AT_MOST: Final = 200
 # When a crowd enters, layers begin by the hundred: what comes so soon after a run waits for the next tick.
 EVENT_INTERVAL_US: Final = 50_000
 
+# Who has plenty is looked at as often as receivers report their losses.
+OBSERVE_FREE_US: Final = 1_000_000
+
 # A receiver's rate is believed to be that of its layer when the layer has not changed for so long.
 SETTLED_US: Final = 3_000_000
 
@@ -73,17 +61,6 @@ TEMPORAL_CODECS: Final = frozenset({"VP8", "VP9", "AV1"})
 
 Available = Callable[[SentTrack], int]
 """Which layers of a track can be had."""
-
-
-@dataclass(slots=True)
-class _Standing:
-    """What one receiver has of one publication."""
-
-    target: Target
-    """Of the ladder's steps: a wish may ask for fewer of its frames."""
-    priority: int
-    downgraded_us: int
-    upgraded_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +77,7 @@ class _Account:
     """Of one receiver."""
 
     budget: Budget = field(default_factory=Budget)
-    standings: dict[PublicationId, _Standing] = field(default_factory=dict)
+    standings: dict[PublicationId, Standing] = field(default_factory=dict)
     choices: dict[PublicationId, _Choice] = field(default_factory=dict)
     paused: dict[PublicationId, Publication] = field(default_factory=dict)
     """What it has been told is paused."""
@@ -108,27 +85,9 @@ class _Account:
     connected_us: int | None = None
     due_us: int = 0
     ran_us: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Seat:
-    """A slot that shows a video."""
-
-    state: SlotState
-    publication: Publication
-    ladder: Ladder
-    target: Target
-    """What is wished for, and there."""
-    cap: int
-    """The ladder's step for it; `PAUSED` where there is nothing to choose."""
-    priority: int
-    desired: int
-    """The layer that would be wished for if all were there."""
-    age: tuple[int, int]
-    """Among equals the latest speaker comes first, then who was there first."""
-    missing_bps: int = 0
-    """What `desired` takes beyond `cap`: layers that have not begun, or that their publisher cannot send."""
-    shed: bool = False
+    observe_due_us: int = 0
+    ample: bool = False
+    """It has all that it wishes, and its link carries far more."""
 
 
 @dataclass(slots=True)
@@ -137,7 +96,7 @@ class _Run:
 
     member: Member
     account: _Account
-    seats: list[_Seat]
+    seats: list[Seat]
     audio_bps: int
 
 
@@ -177,8 +136,10 @@ class Allocator:
                 if measured is not None:
                     self._rates_of(track).observe(track.layers, measured.layers, now_us)
             account = self._accounts.get(member.participant.id)
-            if account is not None and account.budget.estimate_bps is not None:
-                self._observe_receiver(member, account, readings, now_us)
+            if account is None or account.budget.estimate_bps is None or now_us < account.observe_due_us:
+                continue
+            account.observe_due_us = now_us + OBSERVE_FREE_US if account.ample else now_us
+            self._observe_receiver(member, account, readings, now_us)
         for track in self._rates.keys() - present:
             del self._rates[track]
 
@@ -223,6 +184,7 @@ class Allocator:
     def run(self, members: Iterable[Member], now_us: int) -> None:
         ladders: dict[SentTrack, Ladder] = {}
         limited: list[_Run] = []
+        claims: list[Claim] = []
         for member in members:
             account = self._account(member)
             account.ran_us = now_us
@@ -231,10 +193,16 @@ class Allocator:
                 waits = account.connected_us is None or now_us - account.connected_us < FIRST_ESTIMATE_US
                 account.due_us = now_us + (LIMITED_INTERVAL_US if waits else FREE_INTERVAL_US)
                 self._give(run, least=waits)
+                continue
+            claim = _claim(run, now_us)
+            ruling = settled(claim)
+            if ruling is not None:
+                self._carry_out(run, claim, ruling, now_us)
             else:
                 limited.append(run)
+                claims.append(claim)
         if limited:
-            self._share(limited, now_us)
+            self._share(limited, claims, now_us)
 
     def _give(self, run: _Run, *, least: bool) -> None:
         """All that is wished for, or the lowest layers of it."""
@@ -252,51 +220,36 @@ class Allocator:
         self._tell_paused(run, {seat.publication.id: PauseReason.OVERLOAD for seat in run.seats if seat.shed})
         self._tell_wanted(run, wanted_bps)
 
-    def _share(self, runs: Sequence[_Run], now_us: int) -> None:
-        columns = self._columns(runs)
-        sources, receivers, before = _arrays(runs, columns, now_us)
-        allocation = allocate(sources, receivers, before, now_us)
-        index = {id(ladder): column for column, (_, ladder) in enumerate(columns)}
-        for row, run in enumerate(runs):
-            self._apply(run, row, index, allocation, starting=run.account.budget.starting(now_us))
-            wanted_bps = int(allocation.wanted_bps[row])
-            self._tell_wanted(run, wanted_bps + sum(seat.missing_bps for seat in run.seats))
-            ample = run.account.satisfaction == 1 and wanted_bps * AMPLE < receivers.budget_bps[row]
-            run.account.due_us = now_us + (FREE_INTERVAL_US if ample else LIMITED_INTERVAL_US)
-            probe_bps = int(allocation.probe_bps[row])
-            if probe_bps and run.account.budget.may_probe(probe_bps, now_us):
-                run.member.media.request_probe(probe_bps)
+    def _share(self, runs: Sequence[_Run], claims: Sequence[Claim], now_us: int) -> None:
+        for run, claim, ruling in zip(runs, claims, weighed(claims, now_us), strict=True):
+            self._carry_out(run, claim, ruling, now_us)
 
-    def _columns(self, runs: Sequence[_Run]) -> list[tuple[Publication, Ladder]]:
-        """In the order in which equals are served: the latest speakers first. A publication's backup has its own."""
-        found = {
-            id(seat.ladder): (seat.publication, seat.ladder) for run in runs for seat in run.seats if seat.ladder.steps
-        }
-        return sorted(found.values(), key=lambda column: self._age(column[0]))
+    def _carry_out(self, run: _Run, claim: Claim, ruling: Ruling, now_us: int) -> None:
+        self._apply(run, ruling.verdicts, starting=claim.starting)
+        self._tell_wanted(run, ruling.wanted_bps + sum(seat.missing_bps for seat in run.seats))
+        run.account.ample = run.account.satisfaction == 1 and ruling.wanted_bps * AMPLE < claim.budget_bps
+        run.account.due_us = now_us + (FREE_INTERVAL_US if run.account.ample else LIMITED_INTERVAL_US)
+        if ruling.probe_bps and run.account.budget.may_probe(ruling.probe_bps, now_us):
+            run.member.media.request_probe(ruling.probe_bps)
 
-    def _apply(self, run: _Run, row: int, index: dict[int, int], allocation: Allocation, *, starting: bool) -> None:
+    def _apply(self, run: _Run, verdicts: Sequence[Verdict], *, starting: bool) -> None:
         """`starting`: the most important video flows in any case, for a link is probed with what flows over it."""
-        course = allocation.course
-        standings: dict[PublicationId, _Standing] = {}
+        standings: dict[PublicationId, Standing] = {}
         paused: dict[PublicationId, PauseReason] = {}
         steps = reached = 0
-        for seat in run.seats:
+        for seat, (level, downgraded_us, upgraded_us) in zip(run.seats, verdicts, strict=True):
             publication = seat.publication.id
             if seat.shed:
                 paused[publication] = PauseReason.OVERLOAD
             if seat.cap == PAUSED:
                 self._set(run, seat, seat.target, seat.desired)
                 continue
-            column = index[id(seat.ladder)]
-            level = int(course.level[row, column])
             if starting and not steps:
                 level = max(level, 0)
             steps += seat.cap + 1
             reached += level + 1
             target = NOTHING if level == PAUSED else seat.ladder.steps[level].target
-            standings[publication] = _Standing(
-                target, seat.priority, int(course.downgraded_us[row, column]), int(course.upgraded_us[row, column])
-            )
+            standings[publication] = Standing(target, seat.priority, downgraded_us, upgraded_us)
             if level == PAUSED:
                 paused[publication] = PauseReason.BANDWIDTH
             elif target.temporal > seat.target.temporal:
@@ -307,7 +260,7 @@ class Allocator:
         run.account.satisfaction = reached / steps if steps else 1.0
         self._tell_paused(run, paused)
 
-    def _set(self, run: _Run, seat: _Seat, target: Target, needed: int) -> None:
+    def _set(self, run: _Run, seat: Seat, target: Target, needed: int) -> None:
         run.member.media.set_target(seat.state, target)
         if seat.state.needed != needed:
             seat.state.needed = needed
@@ -342,7 +295,7 @@ class Allocator:
         if self.caps.last_n is not None:
             shed = seats[self.caps.last_n :]
             seats[self.caps.last_n :] = [
-                _Seat(one.state, one.publication, one.ladder, NOTHING, PAUSED, one.priority, PAUSED, one.age, shed=True)
+                Seat(one.state, one.publication, one.ladder, NOTHING, PAUSED, one.priority, PAUSED, one.age, shed=True)
                 for one in shed
             ]
         return _Run(member, account, seats, max(audio_bps, AUDIO_RESERVE_BPS))
@@ -355,7 +308,7 @@ class Allocator:
         publication: Publication,
         track: SentTrack,
         ladder: Ladder,
-    ) -> _Seat:
+    ) -> Seat:
         wish = member.participant.wish(publication.id)
         layers = _layers(publication, track)
         given = (layers, self._available(track), wish, self.caps)
@@ -379,7 +332,7 @@ class Allocator:
         if choice.desired > target.spatial and not publication.muted:
             # A link is found out about while the lowest layer flows over it: layers that begin later find the way free.
             missing_bps = self._missing_bps(track, choice.desired, ladder.steps[cap].rate_bps if cap > PAUSED else 0)
-        return _Seat(
+        return Seat(
             state, publication, ladder, target, cap, priority, choice.desired, self._age(publication), missing_bps
         )
 
@@ -443,44 +396,15 @@ def _layers(publication: Publication, track: SentTrack) -> tuple[Layer, ...]:
     return track.layers if track.backup else publication.layers
 
 
-def _arrays(
-    runs: Sequence[_Run], columns: Sequence[tuple[Publication, Ladder]], now_us: int
-) -> tuple[Sources, Receivers, Course]:
-    width = max((len(ladder.steps) for _, ladder in columns), default=1)
-    costs = np.full((len(columns), width), NO_STEP, np.int64)
-    for column, (_, ladder) in enumerate(columns):
-        costs[column, : len(ladder.steps)] = [step.rate_bps for step in ladder.steps]
-    sources = Sources(
-        costs,
-        np.array([ladder.goal for _, ladder in columns], np.int8),
-        np.array([publication.source is Source.SCREEN_SHARE for publication, _ in columns], np.bool_),
+def _claim(run: _Run, now_us: int) -> Claim:
+    account = run.account
+    budget_bps, steady_bps = account.budget.present(now_us)
+    return Claim(
+        run.seats,
+        account.standings,
+        run.audio_bps,
+        budget_bps,
+        steady_bps,
+        account.budget.congestion,
+        account.budget.starting(now_us),
     )
-    budgets = np.array([run.account.budget.present(now_us) for run in runs], np.int64)
-    shape = (len(runs), len(columns))
-    receivers = Receivers(
-        np.ascontiguousarray(budgets[:, 0]),
-        np.ascontiguousarray(budgets[:, 1]),
-        np.array([run.audio_bps for run in runs], np.int64),
-        np.array([run.account.budget.congestion for run in runs], np.int8),
-        np.full(shape, PAUSED, np.int8),
-        np.zeros(shape, np.int8),
-    )
-    before = Course(
-        np.full(shape, NEW, np.int8), np.zeros(shape, np.int8), np.full(shape, NEVER_US), np.full(shape, NEVER_US)
-    )
-    index = {id(ladder): column for column, (_, ladder) in enumerate(columns)}
-    for row, run in enumerate(runs):
-        for seat in run.seats:
-            column = index.get(id(seat.ladder), -1)
-            if column < 0:
-                continue
-            receivers.caps[row, column] = seat.cap
-            receivers.priority[row, column] = seat.priority
-            standing = run.account.standings.get(seat.publication.id)
-            if standing is not None:
-                before.level[row, column] = seat.ladder.level_of(standing.target)
-                before.priority[row, column] = standing.priority
-                before.downgraded_us[row, column] = standing.downgraded_us
-                if not run.account.budget.starting(now_us):
-                    before.upgraded_us[row, column] = standing.upgraded_us
-    return sources, receivers, before
