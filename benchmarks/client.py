@@ -9,11 +9,13 @@ import json
 import math
 import sys
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final, Protocol
 
 import uvloop
+from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.namespaces import Place
 from benchmarks.peers.aiortc_forwarder import AiortcPeer
@@ -33,6 +35,7 @@ JOINS_AT_ONCE: Final = 16
 GROUPS: Final = 8
 STEADY: Final = 0.02
 ENOUGH: Final = 0.99
+METRICS_WITHIN_S: Final = 10.0
 GCM_PROFILE, CM_PROFILE = 7, 1
 
 
@@ -171,6 +174,20 @@ class Instant:
         )
 
 
+def control_waits(scenario: Scenario) -> dict[str, int]:
+    """The server's histogram so far: calls that waited no longer than so many seconds."""
+    if scenario.service != "pysfu":
+        return {}
+    with urllib.request.urlopen(scenario.url.rstrip("/") + "/metrics", timeout=METRICS_WITHIN_S) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    return {
+        sample.labels["le"]: int(sample.value)
+        for family in families
+        for sample in family.samples
+        if sample.name == "pysfu_control_wait_seconds_bucket" and sample.labels["worker"] == "0"
+    }
+
+
 def window(scenario: Scenario, hub: TrafficHub, before: Instant, after: Instant, joins: int) -> Window:
     old, new = before.totals, after.totals
     flowing = [key for key, packets in before.packets.items() if packets]
@@ -246,10 +263,13 @@ async def observe(scenario: Scenario, hub: TrafficHub, inside: Sequence[Particip
     for _ in range(scenario.windows):
         hub.traffic.reset_latency()
         joined[0] = 0
+        waited = await asyncio.to_thread(control_waits, scenario)
         before = Instant.now(scenario, hub, inside)
         await asyncio.sleep(scenario.window_s)
         after = Instant.now(scenario, hub, inside)
-        print(json.dumps(asdict(window(scenario, hub, before, after, joined[0]))), flush=True)
+        waits = {le: calls - waited[le] for le, calls in (await asyncio.to_thread(control_waits, scenario)).items()}
+        found = replace(window(scenario, hub, before, after, joined[0]), control_waits=waits)
+        print(json.dumps(asdict(found)), flush=True)
     if joiner is not None:
         joiner.cancel()
         await asyncio.gather(joiner, return_exceptions=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
@@ -101,6 +102,8 @@ class Window:
     client_dropped: int
     """By our own full buffers: then the client was too slow, and the figures are void."""
     joins: int
+    control_waits: Mapping[str, int] = field(default_factory=dict)
+    """How many of the server's control calls waited for the media thread no longer than so many seconds, cumulative."""
     latencies: Mapping[int, Latencies] = field(default_factory=dict)
     spreads: Mapping[int, Spread] = field(default_factory=dict)
 
@@ -119,6 +122,15 @@ class Window:
     @property
     def loss(self) -> float:
         return self.lost / max(1, self.lost + self.received)
+
+    @property
+    def control_calls(self) -> int:
+        return self.control_waits.get("+Inf", 0)
+
+    def control_wait_us(self, percent: float) -> float:
+        """An upper bound of the percentile: the end of its bucket."""
+        bounds = sorted((float(bound), calls) for bound, calls in self.control_waits.items())
+        return next((1e6 * bound for bound, calls in bounds if calls >= percent / 100 * self.control_calls), math.nan)
 
     @property
     def server_load(self) -> float:

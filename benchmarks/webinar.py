@@ -70,6 +70,9 @@ def describe(viewers: int, packets: int, windows: Sequence[Window]) -> list[Figu
         Figure(
             f"{what}: the same over N × packets × CPU a packet", middle([after(o) for o in spreads]) / fan_out_us, "×"
         ),
+        Figure(f"{what}: control calls", middle([w.control_calls / w.seconds for w in windows]), "a second"),
+        Figure(f"{what}: they wait, p99", middle([w.control_wait_us(99) for w in windows]), "µs at most"),
+        Figure(f"{what}: packets to viewers", middle([w.received / w.seconds for w in windows]), "a second"),
         *latencies(what, windows, AUDIO, "audio of the stage", float(viewers), AXIS),
         *latencies(what, windows, PAIR_AUDIO, "audio of two in a room", float(viewers), AXIS),
         *latencies(what, windows, PAIR_VIDEO, "video of two in a room", float(viewers), AXIS),

@@ -83,6 +83,7 @@ cdef struct Totals:
     UdpCounters socket
     bint has_socket
     Latency latency[3]          # by LatencyClass
+    Latency control_wait
 
 cdef struct Snapshot:
     Totals totals

@@ -334,4 +334,5 @@ def statistics_of(address: int):
         relay_packets_sent=t.relay_packets_sent, relay_bytes_sent=t.relay_bytes_sent, drops=drops,
         socket=dict(t.socket) if t.has_socket else {}, transports=transports, tracks=tracks, forwarders=forwarders,
         latency_audio=latency_statistics(&t.latency[<int>LATENCY_AUDIO]),
-        latency_video=latency_statistics(&t.latency[<int>LATENCY_VIDEO]))
+        latency_video=latency_statistics(&t.latency[<int>LATENCY_VIDEO]),
+        control_wait=latency_statistics(&t.control_wait))

@@ -161,6 +161,8 @@ class Statistics:
     latency_audio: LatencyStatistics = LatencyStatistics()
     """From the kernel's receive timestamp to the return of the send call. Not: what waited for its receiver's link."""
     latency_video: LatencyStatistics = LatencyStatistics()
+    control_wait: LatencyStatistics = LatencyStatistics()
+    """How long Python's calls waited for the worker's slice to end."""
     transports: Mapping[int, TransportStatistics] = field(default_factory=dict)
     """By handle, as the next two. An object is made when it is looked up: taking statistics costs a copy of memory."""
     tracks: Mapping[int, TrackStatistics] = field(default_factory=dict)

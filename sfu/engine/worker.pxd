@@ -29,6 +29,7 @@ cdef struct WorkerState:
     int64_t load_since_us     # since when the load is measured, and busy_us then
     uint64_t load_busy_us
     Latency latency[3]        # by LatencyClass
+    Latency control_wait      # of control calls for the lock; guarded by it
     Datagram batch[64]
     uint8_t behind[64]
 
@@ -43,3 +44,4 @@ cdef class Worker:
     cdef object __weakref__
     cdef void _release(self)
     cdef void _signal(self) noexcept nogil
+    cdef void _take_lock(self) noexcept nogil

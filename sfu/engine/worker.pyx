@@ -27,6 +27,7 @@ from sfu.engine.router cimport (
 )
 from sfu.engine.snapshot cimport Totals, snapshot_begin, snapshot_close, snapshot_step, snapshot_take
 from sfu.engine.tables cimport EGRESS_FANOUT, Forwarder, forwarder_of
+from sfu.engine.thread_priority cimport prefer_this_thread
 from sfu.engine.udp cimport udp_close, udp_open, udp_receive, udp_send, udp_shut
 
 from sfu.engine.snapshot import statistics_of
@@ -90,6 +91,7 @@ cdef void run(WorkerState *w) noexcept nogil:
     sigfillset(&all_signals)
     pthread_sigmask(SIG_BLOCK, &all_signals, NULL)
     prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS)
+    prefer_this_thread()
     while pysfu_load(&w.running):
         received = udp_receive(w.udp, w.batch, RECEIVE_BATCH)
         now_us = monotonic_us()
@@ -195,6 +197,7 @@ cdef void publish(WorkerState *w, int64_t now_us) noexcept nogil:
         totals.socket = w.udp.counters
         totals.has_socket = True
         memcpy(totals.latency, w.latency, sizeof(totals.latency))
+        totals.control_wait = w.control_wait
         pysfu_store(&w.published, other)
 
 
@@ -358,12 +361,17 @@ cdef class Worker:
         if commands._count == 0:
             return
         with nogil:
-            handover_control_lock(&w.lock)
+            self._take_lock()
             commands.apply(w.router, monotonic_us())
             self._signal()
             handover_control_unlock(&w.lock)
             if pysfu_load(&w.sleeping):
                 eventfd_write(w.wake_fd, 1)
+
+    cdef void _take_lock(self) noexcept nogil:
+        cdef int64_t asked_us = monotonic_us()
+        handover_control_lock(&self.state.lock)
+        latency_add(&self.state.control_wait, monotonic_us() - asked_us)
 
     cdef void _signal(self) noexcept nogil:
         if self.state.router.signal_python and not self.state.signalled:
@@ -376,7 +384,7 @@ cdef class Worker:
         cdef uint64_t ignored
         with nogil:
             eventfd_read(w.event_fd, &ignored)
-            handover_control_lock(&w.lock)
+            self._take_lock()
             w.signalled = False
             collect_events(w.router, &self._batch)
             handover_control_unlock(&w.lock)

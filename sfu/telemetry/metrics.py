@@ -177,6 +177,9 @@ def _engine(readings: Sequence[Statistics]) -> Iterator[Metric]:
         "From the kernel's receive timestamp to the return of the send call; not what waited for a link.",
         labels=["worker", "kind"],
     )
+    wait = HistogramMetricFamily(
+        "pysfu_control_wait_seconds", "How long Python's calls waited for the worker's slice to end.", labels=["worker"]
+    )
     for index, reading in enumerate(readings):
         worker = str(index)
         for reason, count in reading.drops.items():
@@ -186,7 +189,8 @@ def _engine(readings: Sequence[Statistics]) -> Iterator[Metric]:
         busy.add_metric([worker], reading.busy_us / 1e6)
         for kind, durations in (("audio", reading.latency_audio), ("video", reading.latency_video)):
             latency.add_metric([worker, kind], _buckets(durations), durations.sum_us / 1e6)
-    yield from (drops, socket, busy, latency)
+        wait.add_metric([worker], _buckets(reading.control_wait), reading.control_wait.sum_us / 1e6)
+    yield from (drops, socket, busy, latency, wait)
 
 
 def _links(readings: Sequence[Statistics]) -> Iterator[Metric]:
