@@ -27,10 +27,16 @@ class Setup:
     receivers: int
     gso: bool
     gcm: bool
+    server_gro: bool
 
     @property
     def name(self) -> str:
-        return f"{'GCM' if self.gcm else 'CM'}, {'GSO' if self.gso else 'no GSO'}"
+        joined = "" if self.server_gro else ", server without GRO"
+        return f"{'GCM' if self.gcm else 'CM'}, {'GSO' if self.gso else 'no GSO'}{joined}"
+
+    @property
+    def server_options(self) -> list[str]:
+        return [*([] if self.gso else ["--no-gso"]), *([] if self.server_gro else ["--no-gro"])]
 
 
 def run(arguments: Sequence[str]) -> list[Figure]:
@@ -38,14 +44,16 @@ def run(arguments: Sequence[str]) -> list[Figure]:
     parser.add_argument("--receivers", type=int, nargs="+", default=COUNTS)
     parser.add_argument("--rooms", type=int, default=1, help="of that many receivers each; all print as one")
     parser.add_argument("--gso", choices=("on", "off", "both"), default="both")
+    parser.add_argument("--server-gro", choices=("on", "off", "both"), default="on", help="of the server's socket")
     parser.add_argument("--crypto", choices=("gcm", "cm", "both"), default="gcm")
     parser.add_argument("--floor", type=Path, metavar="FOLDER", help="of the C prototype (sfu.c), to measure in turn")
     options = parser.parse_args(arguments)
     setups = [
-        Setup(receivers, gso, gcm)
+        Setup(receivers, gso, gcm, server_gro)
         for receivers in options.receivers
         for gcm in ((True, False) if options.crypto == "both" else (options.crypto == "gcm",))
         for gso in ((True, False) if options.gso == "both" else (options.gso == "on",))
+        for server_gro in ((True, False) if options.server_gro == "both" else (options.server_gro == "on",))
     ]
     with place(options.way) as where:
         floor = None if options.floor is None else Floor(options.floor, where, gro=options.gro)
@@ -72,7 +80,7 @@ def once(setup: Setup, where: Place, options: argparse.Namespace) -> Window:
     ]
     scenario = Scenario(tuple(groups), gcm=setup.gcm)
     expected_pps = options.rooms * setup.receivers * scenario.burst_packets * scenario.fps
-    return measure(replace(scenario, expected_pps=expected_pps), where, options, [] if setup.gso else ["--no-gso"])
+    return measure(replace(scenario, expected_pps=expected_pps), where, options, setup.server_options)
 
 
 def describe(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server as benchmarks start it: `python -m benchmarks.serve ADDRESS [--no-gso] [--hold-gil MS]`."""
+"""The server as benchmarks start it: `python -m benchmarks.serve ADDRESS [--no-gso] [--no-gro] [--hold-gil MS]`."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serve")
     parser.add_argument("address")
     parser.add_argument("--no-gso", action="store_true")
+    parser.add_argument("--no-gro", action="store_true")
     parser.add_argument("--workers", default="1")
     parser.add_argument(
         "--hold-gil", type=float, default=0.0, metavar="MS", help="of each 100 ms, Python computes so long"
     )
     options = parser.parse_args()
-    if options.no_gso:
-        # Not a setting: nobody but a benchmark wants it.
-        vars(listening)["Worker"] = functools.partial(Worker, gso=False)
+    if options.no_gso or options.no_gro:
+        # Not settings: nobody but a benchmark wants them.
+        vars(listening)["Worker"] = functools.partial(Worker, gso=not options.no_gso, gro=not options.no_gro)
     # Overload is what some benchmarks look for: the rooms must not make it smaller.
     settings = load(
         {

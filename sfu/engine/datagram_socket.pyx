@@ -33,12 +33,12 @@ cdef str _show_ip(const uint8_t *ip, uint32_t scope_id):
 
 
 cdef class DatagramSocket:
-    """One socket; use it in one thread at a time."""
+    """One socket; use it in one thread at a time. Poll it only after `receive` has returned nothing."""
 
     cdef UdpSocket *udp
 
-    def __cinit__(self, host=None, int port=0, *, bint gso=True):
-        self.udp = udp_open(host, port, gso)
+    def __cinit__(self, host=None, int port=0, *, bint gso=True, bint gro=True):
+        self.udp = udp_open(host, port, gso, gro)
 
     def __dealloc__(self):
         udp_close(self.udp)
@@ -66,6 +66,10 @@ cdef class DatagramSocket:
     @property
     def gso(self):
         return bool(self._open().gso)
+
+    @property
+    def gro(self):
+        return bool(self._open().gro)
 
     @property
     def buffers(self):

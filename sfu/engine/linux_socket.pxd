@@ -13,6 +13,9 @@ cdef extern from *:
     #ifndef UDP_SEGMENT             /* linux/udp.h, Linux 4.18; older libc headers lack it */
     #define UDP_SEGMENT 103
     #endif
+    #ifndef UDP_GRO                 /* Linux 5.0 */
+    #define UDP_GRO 104
+    #endif
     """
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -59,6 +62,7 @@ cdef extern from "<sys/socket.h>" nogil:
 cdef extern from "<netinet/in.h>" nogil:
     enum:
         IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP, IP_PKTINFO, IPV6_PKTINFO, IPV6_RECVPKTINFO, IPV6_V6ONLY, UDP_SEGMENT
+        UDP_GRO
     struct in_addr:
         pass
     struct in6_addr:

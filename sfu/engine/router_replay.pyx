@@ -72,7 +72,7 @@ cdef class RouterReplay:
         self._buffers = <uint8_t *>malloc(BATCH * BUFFER)
         if self._buffers == NULL:
             raise MemoryError
-        self._udp = udp_open("127.0.0.1", 0, True) if socket else NULL
+        self._udp = udp_open("127.0.0.1", 0, True, False) if socket else NULL
 
     def __dealloc__(self):
         cdef uint32_t i

@@ -16,13 +16,12 @@ from libc.errno cimport (
 )
 from libc.stddef cimport size_t
 from libc.stdlib cimport calloc, free
-from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memcpy, memset
-from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from sfu.engine.address cimport Address, Datagram, Path, path_equal
 from sfu.engine.linux_socket cimport *
 from sfu.engine.memory cimport own_lines
+from sfu.engine.udp_inbound cimport UdpInbound, inbound_close, inbound_open, inbound_receive, read_name
 
 
 cdef enum:
@@ -31,10 +30,8 @@ cdef enum:
     SEND_PACKETS = 512                      # of one sendmmsg, counting each segment
     GSO_MAX_SEGMENTS = 32                   # kernels before 5.x refuse more than 64; the gain is had at 16
     GSO_MAX_SIZE = 65_507                   # bytes: the longest UDP payload over IPv4
-    LONGEST_WAIT_US = 10_000_000
-    CONTROL_SIZE = 128                      # bytes; packet info, drops and timestamp: 96
+    CONTROL_SIZE = 128                      # bytes; packet info and segment size: 64
 
-cdef uint8_t[12] V4_MAPPED = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
 cdef uint8_t[16] UNSPECIFIED = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 
 
@@ -43,12 +40,7 @@ cdef struct ControlBuffer:
 
 
 cdef struct UdpScratch:
-    mmsghdr in_messages[64]                 # UDP_BATCH each
-    iovec in_vectors[64]
-    sockaddr_storage in_names[64]
-    ControlBuffer in_controls[64]
-    uint8_t in_data[64][2048]               # UDP_BUFFER_SIZE
-    uint32_t in_dropped                     # the socket's running SO_RXQ_OVFL count
+    UdpInbound *inbound
     mmsghdr out_messages[128]               # SEND_MESSAGES each
     sockaddr_storage out_names[128]
     ControlBuffer out_controls[128]
@@ -56,109 +48,8 @@ cdef struct UdpScratch:
     uint32_t out_packets[128]               # of each message
 
 
-# --- receiving ---
-
-cdef inline bint is_link_local(const uint8_t *ip) noexcept nogil:
-    return ip[0] == 0xFE and (ip[1] & 0xC0) == 0x80
-
-
-cdef inline void map_ipv4(uint8_t *ip, const void *address) noexcept nogil:
-    memcpy(ip, V4_MAPPED, 12)
-    memcpy(ip + 12, address, 4)
-
-
-cdef void read_name(const sockaddr_storage *name, Address *out) noexcept nogil:
-    cdef const sockaddr_in *v4 = <const sockaddr_in *>name
-    cdef const sockaddr_in6 *v6 = <const sockaddr_in6 *>name
-    if name.ss_family == AF_INET:
-        map_ipv4(out.ip, &v4.sin_addr)
-        out.port = ntohs(v4.sin_port)
-        out.scope_id = 0
-    else:
-        memcpy(out.ip, &v6.sin6_addr, 16)
-        out.port = ntohs(v6.sin6_port)
-        out.scope_id = v6.sin6_scope_id
-
-
-cdef void read_controls(UdpSocket *udp, msghdr *message, Datagram *datagram, const timespec *now) noexcept nogil:
-    cdef Path *path = &datagram.path
-    cdef timespec stamp
-    cdef int64_t waited_us
-    cdef cmsghdr *at = CMSG_FIRSTHDR(message)
-    cdef const in_pktinfo *v4
-    cdef const in6_pktinfo *v6
-    cdef uint32_t dropped
-    memset(path.local_ip, 0, 16)
-    path.interface_index = 0
-    datagram.waited_us = 0
-    while at != NULL:
-        if at.cmsg_level == IPPROTO_IPV6 and at.cmsg_type == IPV6_PKTINFO:
-            v6 = <const in6_pktinfo *>CMSG_DATA(at)
-            memcpy(path.local_ip, &v6.ipi6_addr, 16)
-            # Elsewhere routing chooses the interface: the way back may be another one.
-            if is_link_local(path.local_ip) or is_link_local(path.remote.ip):
-                path.interface_index = v6.ipi6_ifindex
-        elif at.cmsg_level == IPPROTO_IP and at.cmsg_type == IP_PKTINFO:
-            v4 = <const in_pktinfo *>CMSG_DATA(at)
-            map_ipv4(path.local_ip, &v4.ipi_addr)
-        elif at.cmsg_level == SOL_SOCKET and at.cmsg_type == SO_RXQ_OVFL:
-            memcpy(&dropped, CMSG_DATA(at), sizeof(dropped))
-            # The kernel's count is 32 bits wide and wraps.
-            udp.counters.kernel_dropped += <uint32_t>(dropped - udp.scratch.in_dropped)
-            udp.scratch.in_dropped = dropped
-        elif at.cmsg_level == SOL_SOCKET and at.cmsg_type == SCM_TIMESTAMPNS:
-            memcpy(&stamp, CMSG_DATA(at), sizeof(stamp))
-            waited_us = (now.tv_sec - stamp.tv_sec) * 1_000_000 + (now.tv_nsec - stamp.tv_nsec) // 1000
-            # The clock may have been set meanwhile.
-            if 0 < waited_us < LONGEST_WAIT_US:
-                datagram.waited_us = <uint32_t>waited_us
-        at = CMSG_NXTHDR(message, at)
-
-
-cdef int receive_once(UdpSocket *udp, uint32_t n) noexcept nogil:
-    """Like recvmmsg, but 0 where nothing waits or the socket had an error."""
-    cdef UdpScratch *scratch = udp.scratch
-    cdef msghdr *message
-    cdef uint32_t i
-    cdef int got
-    for i in range(n):
-        message = &scratch.in_messages[i].msg_hdr
-        message.msg_namelen = sizeof(sockaddr_storage)
-        message.msg_controllen = CONTROL_SIZE
-        message.msg_flags = 0
-    while True:
-        got = recvmmsg(udp.fd, scratch.in_messages, n, MSG_DONTWAIT, NULL)
-        if got >= 0:
-            return got
-        if c_errno != EINTR:
-            if c_errno != EAGAIN:
-                udp.counters.receive_errors += 1
-            return 0
-
-
 cdef int udp_receive(UdpSocket *udp, Datagram *batch, uint32_t capacity) noexcept nogil:
-    cdef UdpScratch *scratch = udp.scratch
-    cdef uint32_t n = min(capacity, <uint32_t>UDP_BATCH)
-    cdef mmsghdr *message
-    cdef Datagram *datagram
-    cdef timespec now
-    cdef int i, kept = 0
-    cdef int received = receive_once(udp, n)
-    if received:
-        clock_gettime(CLOCK_REALTIME, &now)     # the kernel's timestamps are in it
-    for i in range(received):
-        message = &scratch.in_messages[i]
-        datagram = &batch[kept]
-        read_name(&scratch.in_names[i], &datagram.path.remote)
-        read_controls(udp, &message.msg_hdr, datagram, &now)
-        if message.msg_hdr.msg_flags & MSG_TRUNC:
-            udp.counters.truncated += 1
-            continue
-        datagram.data = scratch.in_data[i]
-        datagram.size = message.msg_len
-        kept += 1
-    udp.counters.received += kept
-    return kept
+    return inbound_receive(udp.scratch.inbound, udp, batch, capacity)
 
 
 # --- sending ---
@@ -358,6 +249,12 @@ cdef bint supports_gso(int fd) noexcept nogil:
     return setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &value, sizeof(value)) == 0
 
 
+cdef bint joins_runs(int fd) noexcept nogil:
+    """Asks for runs of datagrams as one: False where the kernel has no UDP_GRO."""
+    cdef int value = 1
+    return setsockopt(fd, IPPROTO_UDP, UDP_GRO, &value, sizeof(value)) == 0
+
+
 cdef int bind_socket(int fd, bint ipv4_only, const uint8_t *ip, uint32_t scope_id, uint16_t port) noexcept nogil:
     cdef sockaddr_storage name
     cdef msghdr message
@@ -381,20 +278,21 @@ cdef uint16_t bound_port(int fd) noexcept nogil:
     return address.port
 
 
-cdef UdpScratch *make_scratch() noexcept nogil:
+cdef void free_scratch(UdpScratch *scratch) noexcept nogil:
+    if scratch != NULL:
+        inbound_close(scratch.inbound)
+        free(scratch)
+
+
+cdef UdpScratch *make_scratch(bint gro) noexcept nogil:
     cdef UdpScratch *scratch = <UdpScratch *>calloc(1, sizeof(UdpScratch))
-    cdef msghdr *message
     cdef uint32_t i
     if scratch == NULL:
         return NULL
-    for i in range(<uint32_t>UDP_BATCH):
-        scratch.in_vectors[i].iov_base = scratch.in_data[i]
-        scratch.in_vectors[i].iov_len = UDP_BUFFER_SIZE
-        message = &scratch.in_messages[i].msg_hdr
-        message.msg_iov = &scratch.in_vectors[i]
-        message.msg_iovlen = 1
-        message.msg_name = &scratch.in_names[i]
-        message.msg_control = &scratch.in_controls[i]
+    scratch.inbound = inbound_open(gro)
+    if scratch.inbound == NULL:
+        free(scratch)
+        return NULL
     for i in range(<uint32_t>SEND_MESSAGES):
         scratch.out_messages[i].msg_hdr.msg_name = &scratch.out_names[i]
     return scratch
@@ -439,7 +337,7 @@ def _bind_error(int error, host, port):
     return OSError(error, f"cannot listen on UDP port {port} of {shown}: {os.strerror(error)}; {advice}")
 
 
-cdef UdpSocket *udp_open(str host, int port, bint gso) except NULL:
+cdef UdpSocket *udp_open(str host, int port, bint gso, bint gro) except NULL:
     if not 0 <= port <= 65535:
         raise ValueError(f"UDP port {port} is out of range: choose 0 (any) to 65535")
     ip, scope_id, is_ipv4 = parse_ip(host)
@@ -458,10 +356,11 @@ cdef UdpSocket *udp_open(str host, int port, bint gso) except NULL:
             c_close(fd)
         raise _bind_error(error, host, port)
     cdef UdpSocket *udp = <UdpSocket *>own_lines(sizeof(UdpSocket))
-    cdef UdpScratch *scratch = make_scratch()
+    gro = gro and joins_runs(fd)
+    cdef UdpScratch *scratch = make_scratch(gro)
     if udp == NULL or scratch == NULL:
         free(udp)
-        free(scratch)
+        free_scratch(scratch)
         c_close(fd)
         raise MemoryError
     udp.fd = fd
@@ -469,6 +368,7 @@ cdef UdpSocket *udp_open(str host, int port, bint gso) except NULL:
     udp.ipv4_only = ipv4_only
     udp.port = bound_port(fd)
     udp.gso = gso and supports_gso(fd)
+    udp.gro = gro
     udp.receive_buffer = set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF)
     udp.send_buffer = set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF)
     return udp
@@ -496,5 +396,5 @@ cdef void udp_shut(UdpSocket *udp) noexcept nogil:
 cdef void udp_close(UdpSocket *udp) noexcept nogil:
     if udp != NULL:
         udp_shut(udp)
-        free(udp.scratch)
+        free_scratch(udp.scratch)
         free(udp)

@@ -14,6 +14,7 @@ class Worker:
         udp_port: int,
         *,
         gso: bool = True,
+        gro: bool = True,
         coalesce_us: int = 300,
         inbound_limit_bps: int = 0,
     ) -> None:
@@ -26,6 +27,8 @@ class Worker:
     def ipv4_only(self) -> bool: ...
     @property
     def gso(self) -> bool: ...
+    @property
+    def gro(self) -> bool: ...
     @property
     def most_slices_waited(self) -> int: ...
     def start(self) -> None: ...

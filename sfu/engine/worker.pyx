@@ -249,24 +249,24 @@ cdef class Worker:
 
     All methods are for one thread, the asyncio loop's. `index` (0 to 255) goes into the ICE ufrags. `udp_host` None: all
     addresses; `udp_port` 0: any free port. Raises ValueError or OSError with what to do about it.
-    `gso` False: datagrams leave one by one. `coalesce_us`: how long the first packets of a video frame wait for the last ones
-    at most (while the worker is idle half of the time, 2 µs a receiver); 0 = never.
+    `gso` False: datagrams leave one by one; `gro` False: they come one by one. `coalesce_us`: how long the first packets of a
+    video frame wait for the last ones at most (while the worker is idle half of the time, 2 µs a receiver); 0 = never.
     """
 
-    def __cinit__(self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True, coalesce_us: int = 300,
-                  inbound_limit_bps: int = 0):
+    def __cinit__(self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True, gro: bool = True,
+                  coalesce_us: int = 300, inbound_limit_bps: int = 0):
         memset(&self.state, 0, sizeof(WorkerState))
         memset(&self._batch, 0, sizeof(self._batch))
         self.state.event_fd = -1
         self.state.wake_fd = -1
         self._open = False
 
-    def __init__(self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True, coalesce_us: int = 300,
-                 inbound_limit_bps: int = 0):
+    def __init__(self, index: int, udp_host: str | None, udp_port: int, *, gso: bool = True, gro: bool = True,
+                 coalesce_us: int = 300, inbound_limit_bps: int = 0):
         cdef WorkerState *w = &self.state
         if not 0 <= index <= 255:
             raise ValueError(f"worker index {index} is out of range: 0 to 255")
-        w.udp = udp_open(udp_host, udp_port, gso)
+        w.udp = udp_open(udp_host, udp_port, gso, gro)
         w.router = router_open(index, int.from_bytes(os.urandom(2), "big"), clock_us(CLOCK_REALTIME) - monotonic_us())
         w.router.inbound_limit_bps = inbound_limit_bps
         # Neither equal sizes nor company save anything where every datagram is a send of its own.
@@ -330,6 +330,11 @@ cdef class Worker:
     def gso(self) -> bool:
         """Whether the kernel segments batches of datagrams for us (UDP_SEGMENT)."""
         return bool(self.state.udp.gso)
+
+    @property
+    def gro(self) -> bool:
+        """Whether it hands runs of datagrams over as one (UDP_GRO)."""
+        return bool(self.state.udp.gro)
 
     @property
     def most_slices_waited(self) -> int:

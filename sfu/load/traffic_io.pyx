@@ -28,12 +28,7 @@ from sfu.wire.rtp cimport RtpHeader, rtp_parse
 cdef extern from *:
     """
     #include <time.h>
-    #ifndef UDP_GRO
-    #define UDP_GRO 104
-    #endif
     """
-    enum:
-        UDP_GRO
 
 cdef extern from "<time.h>" nogil:
     struct timespec:

@@ -2,7 +2,6 @@
 """Which packets leave in one UDP_SEGMENT send, and that each arrives as its own datagram whatever becomes of it."""
 
 import os
-import select
 import socket
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfu.engine.datagram_socket import DatagramSocket
+from tests.engine import test_udp
 from tests.engine.test_udp import has_ipv6
 
 MAX_SEGMENTS = 32
@@ -26,11 +26,7 @@ pytestmark = pytest.mark.skipif(not kernel_has_gso(), reason="this kernel has no
 
 
 def receive(udp: DatagramSocket, n: int) -> list[bytes]:
-    datagrams: list[bytes] = []
-    while len(datagrams) < n:
-        assert select.select([udp], [], [], TIMEOUT_S)[0], f"{len(datagrams)} of {n} came"
-        datagrams += [data for data, _, _ in udp.receive()]
-    return datagrams
+    return [data for data, _, _ in test_udp.receive(udp, n)]
 
 
 def numbered(sizes: list[int]) -> list[bytes]:
