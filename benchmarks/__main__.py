@@ -28,6 +28,7 @@ BENCHMARKS: Final = {
     "joins": "benchmarks.joins",
     "meeting": "benchmarks.meeting",
     "memory": "benchmarks.memory",
+    "receive": "benchmarks.receive",
     "router": "benchmarks.router",
     "scale": "benchmarks.scale",
     "selector": "benchmarks.selector",

@@ -20,6 +20,7 @@ BRIEF = {
     "meeting": ["--rooms", "1", "--people", "3", *SHORT],
     "webinar": ["--viewers", "3", *SHORT],
     "forward": ["--receivers", "2", "--gso", "on", *SHORT],
+    "receive": ["--runs", "1", "8", "--rounds", "10", "--repeats", "1"],
     "router": ["--receivers", "2", "--pairs", "1000", "--repeats", "1"],
     "workers": ["--receivers", "2", "--repeats", "1"],
 }
