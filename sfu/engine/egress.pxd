@@ -8,6 +8,7 @@ cdef int egress_open(Egress *egress) noexcept nogil
 cdef void egress_close(Egress *egress) noexcept nogil
 cdef void egress_clear(Egress *egress) noexcept nogil           # all of it is out
 cdef bint egress_has_room(const Egress *egress, uint32_t packets) noexcept nogil
+cdef bint egress_takes_fanout(const Egress *egress) noexcept nogil   # whether the slice may go on
 cdef uint8_t *egress_buffer(RouterState *s) noexcept nogil      # NULL (and counted) = full
 cdef void egress_commit(RouterState *s, Transport *t, const Path *path, uint32_t size) noexcept nogil
 cdef bint egress_rtcp(RouterState *s, Transport *t, uint8_t *packet, uint32_t size) noexcept nogil

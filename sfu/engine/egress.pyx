@@ -5,7 +5,7 @@ from libc.stdlib cimport free, malloc
 from sfu.engine.address cimport EgressPacket, Path
 from sfu.engine.drops cimport DROP_EGRESS_FULL, DROP_PROTECT_FAILED
 from sfu.engine.srtp cimport SRTP_OK, srtcp_protect
-from sfu.engine.tables cimport EGRESS_BUFFER, EGRESS_CAPACITY, Egress, RouterState, Transport
+from sfu.engine.tables cimport EGRESS_BUFFER, EGRESS_CAPACITY, EGRESS_FANOUT, EGRESS_SENDS, Egress, RouterState, Transport
 
 
 cdef int egress_open(Egress *egress) noexcept nogil:
@@ -22,11 +22,16 @@ cdef void egress_close(Egress *egress) noexcept nogil:
 cdef void egress_clear(Egress *egress) noexcept nogil:
     egress.count = 0
     egress.done = 0
+    egress.sends = 0
     egress.used = 0
 
 
 cdef bint egress_has_room(const Egress *egress, uint32_t packets) noexcept nogil:
     return egress.count + packets <= EGRESS_CAPACITY
+
+
+cdef bint egress_takes_fanout(const Egress *egress) noexcept nogil:
+    return egress.count < EGRESS_FANOUT and egress.sends < EGRESS_SENDS
 
 
 cdef uint8_t *egress_buffer(RouterState *s) noexcept nogil:
@@ -39,9 +44,12 @@ cdef uint8_t *egress_buffer(RouterState *s) noexcept nogil:
 
 cdef void egress_commit(RouterState *s, Transport *t, const Path *path, uint32_t size) noexcept nogil:
     cdef EgressPacket *packet = &s.egress.packets[s.egress.count]
+    cdef uint32_t handle = t.handle if t != NULL else 0
+    if not s.equalise or s.egress.count == 0 or s.egress.packets[s.egress.count - 1].transport != handle:
+        s.egress.sends += 1
     packet.data = s.egress.buffers + s.egress.used
     packet.size = <unsigned short>size
-    packet.transport = t.handle if t != NULL else 0
+    packet.transport = handle
     packet.path = path[0]
     packet.latency = s.egress.latency
     packet.received_us = s.egress.received_us

@@ -3,7 +3,8 @@
 
 A track's waiting packets form jobs: receivers outer, packets inner, so that one receiver's packets leave side by side.
 A job stops whenever the slice is over and goes on where it stopped; after a quantum the next track has its turn, so that a
-keyframe to a thousand receivers delays nobody else.
+keyframe to a thousand receivers delays nobody else. Tracks with few receivers have a queue of their own: their turns come
+between those of a crowd's pictures, and of a crowd's sound, however many receivers that has.
 
 Under overload whole packets are refused, for all receivers alike: what was once queued stays in history until its job is
 done. Else the receivers at the end of a job, always the same ones, would find their packets overwritten.

@@ -2,19 +2,28 @@
 """Resumable fan-out; see `fanout.pxd`."""
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 from sfu.engine cimport drops
+from sfu.engine.egress cimport egress_takes_fanout
 from sfu.engine.equaliser cimport EQUALISE_NOT, equalise_job
 from sfu.engine.forwarder cimport forward_packet
 from sfu.engine.history cimport Packet, history_get, history_head_after
-from sfu.engine.tables cimport EGRESS_FANOUT, PENDING_PACKETS, Forwarder, Pending, RouterState, Source, Track
+from sfu.engine.tables cimport PENDING_PACKETS, Forwarder, Pending, RouterState, Source, Track, TrackQueue
 from sfu.engine.tracks cimport track_compact
 
 cdef enum:
     QUANTUM = 64               # (packet, receiver) pairs of one track before another has its turn
+    AUDIO_QUANTUM = 16         # each pair is a send: so that two who talk do not wait for a crowd
+    FEW = 16                   # receivers; more are a crowd
     HELD_PACKETS = 32          # of one track; more need no company
     # A packet's fan-out takes so long for each receiver: to wait that long for the next one delays the last receivers by nothing.
     WAIT_US_PER_RECEIVER = 2
     SHORTEST_WAIT_US = 50      # less brings no company
     JOB_PACKETS = 64           # packets of one job: one receiver's share always fits the rest of the egress batch
+
+cdef enum Lane:                # of the run queues
+    LANE_SOUND = 0
+    LANE_FEW = 1               # pictures for few receivers
+    LANE_CROWD = 2
+    LANES = 3
 
 
 cdef void fanout_add(RouterState *s, Source *source, const Packet *packet) noexcept nogil:
@@ -140,41 +149,47 @@ cdef int64_t fanout_next_us(const RouterState *s) noexcept nogil:
 
 
 cdef void enqueue(RouterState *s, Track *track) noexcept nogil:
+    cdef TrackQueue *queue
+    track.lane = LANE_SOUND if not track.video else LANE_FEW if track.live_forwarders <= FEW else LANE_CROWD
+    queue = &s.queues[track.lane]
     track.queued = True
     track.next_in_queue = NULL
-    if track.video:
-        if s.video_tail != NULL:
-            s.video_tail.next_in_queue = track
-        else:
-            s.video_head = track
-        s.video_tail = track
+    if queue.tail != NULL:
+        queue.tail.next_in_queue = track
     else:
-        if s.queue_tail != NULL:
-            s.queue_tail.next_in_queue = track
-        else:
-            s.queue_head = track
-        s.queue_tail = track
+        queue.head = track
+    queue.tail = track
 
 
-cdef Track *dequeue(RouterState *s) noexcept nogil:
-    cdef Track *track = s.queue_head
+cdef Track *pop(TrackQueue *queue) noexcept nogil:
+    cdef Track *track = queue.head
     if track != NULL:
-        s.queue_head = track.next_in_queue
-        if s.queue_head == NULL:
-            s.queue_tail = NULL
-    else:
-        track = s.video_head
-        if track == NULL:
-            return NULL
-        s.video_head = track.next_in_queue
-        if s.video_head == NULL:
-            s.video_tail = NULL
-    track.queued = False
+        queue.head = track.next_in_queue
+        if queue.head == NULL:
+            queue.tail = NULL
+        track.queued = False
     return track
 
 
+cdef Track *dequeue(RouterState *s) noexcept nogil:
+    """Sound first; but a crowd's takes milliseconds, and between its turns go pictures for few. Those and a crowd's take turns."""
+    cdef const Track *sound = s.queues[<int>LANE_SOUND].head
+    cdef bint few = s.queues[<int>LANE_FEW].head != NULL
+    cdef bint goes_on = sound != NULL and sound.pending_job != sound.pending_head
+    if sound != NULL and not (goes_on and s.sound_last and few):
+        s.sound_last = True
+        return pop(&s.queues[<int>LANE_SOUND])
+    s.few_last = few and (sound != NULL or not s.few_last or s.queues[<int>LANE_CROWD].head == NULL)
+    s.sound_last = False
+    return pop(&s.queues[<int>LANE_FEW if s.few_last else <int>LANE_CROWD])
+
+
 cdef bint fanout_waiting(const RouterState *s) noexcept nogil:
-    return s.queue_head != NULL or s.video_head != NULL
+    cdef int lane
+    for lane in range(LANES):
+        if s.queues[lane].head != NULL:
+            return True
+    return False
 
 
 cdef uint32_t fanout_run(RouterState *s, uint32_t budget, int64_t now_us) noexcept nogil:
@@ -182,11 +197,11 @@ cdef uint32_t fanout_run(RouterState *s, uint32_t budget, int64_t now_us) noexce
     cdef uint32_t done = 0
     cdef uint32_t quantum
     cdef Track *track
-    while done < budget and s.egress.count < EGRESS_FANOUT:
+    while done < budget and egress_takes_fanout(&s.egress):
         track = dequeue(s)
         if track == NULL:
             break
-        quantum = budget - done if budget - done < QUANTUM else QUANTUM
+        quantum = min(budget - done, <uint32_t>(QUANTUM if track.video else AUDIO_QUANTUM))
         done += run_track(s, track, quantum, now_us)
         if track.pending_job != track.pending_head:
             enqueue(s, track)
@@ -208,7 +223,7 @@ cdef uint32_t run_track(RouterState *s, Track *track, uint32_t quantum, int64_t 
         track.job_receiver = 0
         equalise_job(track)
     while track.job_receiver < track.forwarder_count:
-        if done >= quantum or s.egress.count >= EGRESS_FANOUT:
+        if done >= quantum or not egress_takes_fanout(&s.egress):
             return done if done else 1
         f = track.forwarders[track.job_receiver]
         track.job_receiver += 1
@@ -240,27 +255,21 @@ cdef inline void offer(RouterState *s, Track *track, Forwarder *f, const Pending
 
 cdef void fanout_forget(RouterState *s, Track *track) noexcept nogil:
     """Take a track that is about to go out of the run queue."""
-    cdef Track *at
+    cdef TrackQueue *queue = &s.queues[track.lane]
     cdef Track *before = NULL
+    cdef Track *at = queue.head
     if not track.queued:
         return
+    track.queued = False
     if track.held:
         unhold(s, track)
-        track.queued = False
         return
-    at = s.video_head if track.video else s.queue_head
     while at != NULL and at != track:
         before = at
         at = at.next_in_queue
     if before == NULL:
-        if track.video:
-            s.video_head = track.next_in_queue
-        else:
-            s.queue_head = track.next_in_queue
+        queue.head = track.next_in_queue
     else:
         before.next_in_queue = track.next_in_queue
-    if track.video and s.video_tail == track:
-        s.video_tail = before
-    elif not track.video and s.queue_tail == track:
-        s.queue_tail = before
-    track.queued = False
+    if queue.tail == track:
+        queue.tail = before

@@ -8,9 +8,9 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from sfu.engine.address cimport Datagram, Path
-from sfu.engine.egress cimport egress_clear
+from sfu.engine.egress cimport egress_clear, egress_takes_fanout
 from sfu.engine.router cimport Router, router_busy, router_receive, router_run, router_tick
-from sfu.engine.tables cimport EGRESS_FANOUT, RouterState
+from sfu.engine.tables cimport RouterState
 from sfu.engine.udp cimport UdpSocket, udp_close, udp_open, udp_send
 
 cdef enum:
@@ -153,7 +153,7 @@ cdef class RouterReplay:
         router_tick(s, now_us)
         while router_busy(s):
             router_run(s, BUDGET, now_us)
-            if s.egress.count >= EGRESS_FANOUT:
+            if not egress_takes_fanout(&s.egress):
                 self._send()
         self._send()
 

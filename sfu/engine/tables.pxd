@@ -31,7 +31,8 @@ cdef enum:
     PENDING_PACKETS = 512     # packets of one track that wait for fan-out; a power of two
     SENT_LOG = 1024           # packets; a power of two. Two seconds at 4 Mbit/s
     DTLS_RING = 256           # DTLS datagrams that wait for Python
-    EGRESS_FANOUT = 512       # datagrams of one slice that fan-out may fill
+    EGRESS_FANOUT = 512       # datagrams of one slice that fan-out may fill,
+    EGRESS_SENDS = 64         # and for how many receivers: each is a send of its own, of some 5 µs and more
     EGRESS_CAPACITY = 768     # with room for STUN, RTCP, retransmissions
     EGRESS_BUFFER = 1600      # bytes: 1500 and SRTP's growth
     PACER_PACKETS = 256       # datagrams of one receiver that may wait for its link; a power of two
@@ -219,13 +220,18 @@ cdef struct Track:
     uint32_t pending_job      # end of the running job
     uint32_t pending_tail
     uint32_t job_receiver     # next forwarder of the running job
-    bint queued               # in the router's run queue, or held
+    bint queued               # in one of the router's run queues, or held
+    uint8_t lane              # which of them
     bint held                 # waits for the rest of a frame
     bint frame_open           # the last packet that waits does not end its frame
     int64_t held_until_us
     Track *next_in_queue
     uint32_t events
     int64_t level_q8          # smoothed loudness, 0 (silent) to 127·256
+
+cdef struct TrackQueue:       # by Track.next_in_queue
+    Track *head
+    Track *tail
 
 cdef struct SentPacket:
     int64_t sequence          # outbound, extended; -1 = empty
@@ -354,6 +360,7 @@ cdef struct Egress:
     size_t used               # bytes
     uint32_t count
     uint32_t done             # of these, already taken by the socket
+    uint32_t sends            # runs to one transport, each of which can leave at once; without GSO packets
     uint8_t latency           # LatencyClass of what is committed now
     int64_t received_us
 
@@ -370,10 +377,9 @@ cdef struct RouterState:
     int64_t wall_offset_us    # unix time = now_us + this
     int64_t now_us            # of the cycle that runs
     uint32_t kernel_wait_us   # of the datagram that is being received
-    Track *queue_head         # tracks with fan-out to do: audio first
-    Track *queue_tail
-    Track *video_head
-    Track *video_tail
+    TrackQueue queues[3]      # tracks with fan-out to do, by lane (fanout.pyx)
+    bint sound_last           # which lane had the last turn
+    bint few_last
     Track *held_head          # video tracks that wait for the rest of a frame
     int64_t coalesce_us       # how long they do at most; 0 = not at all
     bint busy                 # the load is high: they wait that long, however few receivers there are

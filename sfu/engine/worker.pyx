@@ -14,7 +14,7 @@ from posix.unistd cimport close
 from sfu.engine.address cimport EgressPacket
 from sfu.engine.atomic cimport pysfu_load, pysfu_store
 from sfu.engine.commands cimport Commands
-from sfu.engine.egress cimport egress_clear
+from sfu.engine.egress cimport egress_clear, egress_takes_fanout
 from sfu.engine.egress_log cimport EgressLog, EgressEntry, egress_records
 from sfu.engine.event_batch cimport collect_events, event_batch_close, events_of
 from sfu.engine.handover cimport (
@@ -26,7 +26,7 @@ from sfu.engine.router cimport (
     router_busy, router_close, router_next_us, router_open, router_receive, router_run, router_tick,
 )
 from sfu.engine.snapshot cimport Totals, snapshot_begin, snapshot_close, snapshot_step, snapshot_take
-from sfu.engine.tables cimport EGRESS_FANOUT, Forwarder, forwarder_of
+from sfu.engine.tables cimport Forwarder, forwarder_of
 from sfu.engine.thread_priority cimport prefer_this_thread
 from sfu.engine.udp cimport udp_close, udp_open, udp_receive, udp_send, udp_shut
 
@@ -61,10 +61,11 @@ cdef extern from "<sys/prctl.h>" nogil:
 cdef enum:
     TIMER_SLACK_NS = 1_000     # Linux' own 50 µs are a quarter of what a frame may wait for its end
     RECEIVE_BATCH = 64
+    RECEIVE_BATCHES = 4        # before a slice of fan-out: a crowd's feedback comes in bursts, and somebody's voice behind it
     RUN_BUDGET = 64            # (packet, receiver) pairs between two looks at the clock
     LOAD_US = 20_000           # over which the load is measured
     BUSY_PERCENT = 50          # a worker that works so much of its time coalesces
-    SLICE_US = 500             # a slice's time under the lock; with 64 datagrams and 512 egress packets its bounds
+    SLICE_US = 500             # a slice's time under the lock; with 64 datagrams and what the egress takes its bounds
     LAST_SLICES = 100          # at the end: enough to say goodbye to all peers
     SNAPSHOT_US = 200_000
     SNAPSHOT_PLACES = 512      # of the tables, copied in one slice: some 20 µs
@@ -87,13 +88,15 @@ cdef void run(WorkerState *w) noexcept nogil:
     cdef int received
     cdef uint32_t ready
     cdef bint busy, signal
-    cdef int64_t now_us
+    cdef int64_t woken_us, now_us
     sigfillset(&all_signals)
     pthread_sigmask(SIG_BLOCK, &all_signals, NULL)
     prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS)
     prefer_this_thread()
     while pysfu_load(&w.running):
         received = udp_receive(w.udp, w.batch, RECEIVE_BATCH)
+        woken_us = monotonic_us()
+        received = receive_burst(w, received)
         now_us = monotonic_us()
         handover_worker_lock(&w.lock)
         forget_sent(w)
@@ -107,11 +110,25 @@ cdef void run(WorkerState *w) noexcept nogil:
         if signal:
             eventfd_write(w.event_fd, 1)
         send(w, ready)
-        w.busy_us += monotonic_us() - now_us
+        w.busy_us += monotonic_us() - woken_us
         note_load(w, now_us)
         if received <= 0 and not w.taking_snapshot and (not busy or w.router.egress.count > w.router.egress.done):
             rest(w)
     finish(w)
+
+
+cdef int receive_burst(WorkerState *w, int received) noexcept nogil:
+    """Work off all batches but the last of what waits in the socket; returns how many datagrams the last one has."""
+    cdef int i
+    for i in range(RECEIVE_BATCHES - 1):
+        if received < RECEIVE_BATCH:
+            break
+        handover_worker_lock(&w.lock)
+        forget_sent(w)
+        router_receive(w.router, w.batch, <uint32_t>received, monotonic_us())
+        handover_worker_unlock(&w.lock)
+        received = udp_receive(w.udp, w.batch, RECEIVE_BATCH)
+    return received
 
 
 cdef void note_load(WorkerState *w, int64_t now_us) noexcept nogil:
@@ -146,7 +163,7 @@ cdef bint work(WorkerState *w, int received, int64_t now_us) noexcept nogil:
     if received > 0:
         router_receive(w.router, w.batch, <uint32_t>received, now_us)
     router_tick(w.router, now_us)
-    while router_busy(w.router) and w.router.egress.count < EGRESS_FANOUT:
+    while router_busy(w.router) and egress_takes_fanout(&w.router.egress):
         router_run(w.router, RUN_BUDGET, now_us)
         if monotonic_us() >= end_us:
             break

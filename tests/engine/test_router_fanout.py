@@ -16,6 +16,7 @@ from tests.simulation.rtcp_packets import build_nack
 QUANTUM = 64
 PENDING = 512
 EGRESS_FANOUT = 512
+EGRESS_SENDS = 64
 FRAME_US = 20_000
 
 
@@ -62,7 +63,8 @@ def test_audio_overtakes_a_keyframe_between_slices() -> None:
     hall.slice(QUANTUM)
     assert sum(len(peer.rtp) for peer in hall.receivers) == 90, "whole receivers: 30 packets each"
     hall.publisher.send(hall.audio.frame())
-    hall.slice(100)
+    hall.slice(EGRESS_SENDS)
+    hall.slice(100 - EGRESS_SENDS)
     assert all("audio" in kinds(peer) for peer in hall.receivers)
     assert sum(kinds(peer).count("video") for peer in hall.receivers) == 90
     hall.driver.pump()
@@ -134,6 +136,61 @@ def test_the_batch_is_bounded() -> None:
     hall.driver.pump()
     assert all(len(peer.rtp) == 20 for peer in hall.receivers)
     assert hall.driver.all_drops() == {}
+
+
+def test_a_batch_is_bounded_in_sends_too() -> None:
+    """Single packets cost a send each: a crowd's sound leaves in pieces, between which others have their turn."""
+    hall = Hall(3 * EGRESS_SENDS, video=False)
+    pair = Hall(1, video=False, driver=hall.driver)
+    hall.publisher.send(hall.audio.frame())
+    batches: list[int] = []
+    while hall.driver.router.run(hall.driver.now_us, 100_000):
+        if not batches:
+            pair.publisher.send(pair.audio.frame())
+        batches.append(len(hall.driver.collect()))
+        if len(batches) == 2:
+            assert len(pair.receivers[0].rtp) == 1, "it waited for a piece, not for the crowd"
+    assert max(batches) <= EGRESS_SENDS
+    assert all(len(peer.rtp) == 1 for peer in hall.receivers)
+
+
+def test_a_picture_for_few_does_not_wait_for_a_crowds_sound_nor_for_its_picture() -> None:
+    crowd = Hall(4 * EGRESS_SENDS)
+    pair = Hall(1, audio=False, driver=crowd.driver)
+    crowd.publisher.send(crowd.audio.frame(), *crowd.video.key(9))
+    crowd.slice(EGRESS_SENDS)
+    pair.publisher.send(*pair.video.key(9))
+    crowd.slice(EGRESS_SENDS)
+    assert len(pair.receivers[0].rtp) == 9
+    assert sum(kinds(peer).count("audio") for peer in crowd.receivers) > EGRESS_SENDS
+    while not any("video" in kinds(peer) for peer in crowd.receivers):
+        crowd.slice(EGRESS_SENDS)
+    assert all("audio" in kinds(peer) for peer in crowd.receivers), "to them it is sound first as ever"
+    pair.publisher.send(*pair.video.frame(9))
+    crowd.slice(2 * QUANTUM)
+    assert len(pair.receivers[0].rtp) == 18
+    crowd.driver.pump()
+    assert all(len(peer.rtp) == 10 for peer in crowd.receivers)
+    crowd.driver.assert_accounts_balance()
+
+
+def test_pictures_for_few_do_not_keep_a_crowds_out() -> None:
+    driver = Driver()
+    crowd = Hall(2 * EGRESS_SENDS, audio=False, driver=driver)
+    few = [Hall(2, audio=False, driver=driver) for _ in range(4)]
+    crowd.publisher.send(*crowd.video.key(2))
+    for _ in range(30):
+        for hall in few:
+            hall.publisher.send(*hall.video.key(9))
+        few[0].slice(QUANTUM)
+    assert any(peer.rtp for peer in crowd.receivers)
+
+
+def test_without_segmentation_each_packet_is_a_send() -> None:
+    hall = Hall(20, audio=False, driver=Driver(equalise=False))
+    hall.publisher.send(*hall.video.key(9))
+    hall.driver.router.run(hall.driver.now_us, 100_000)
+    assert EGRESS_SENDS <= len(hall.driver.collect()) < EGRESS_SENDS + 9
 
 
 def test_a_full_batch_does_not_lose_its_place() -> None:

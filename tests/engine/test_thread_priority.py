@@ -54,9 +54,12 @@ def privileged() -> None:
 
 
 @pytest.mark.usefixtures("privileged")
-@pytest.mark.parametrize(("nice", "expected"), [(0, -10), (15, 5), (-15, -20)])
-def test_it_is_ten_steps_of_nice_ahead(nice: int, expected: int) -> None:
-    assert observe(os.SCHED_OTHER, nice=nice) == [(os.SCHED_OTHER, 0, expected), (os.SCHED_OTHER, 0, nice)]
+@pytest.mark.parametrize("steps", [0, 5, -40])
+def test_it_is_ten_steps_of_nice_ahead_down_to_the_last(steps: int) -> None:
+    nice = max(-20, os.nice(0) + steps)
+    worker, process = observe(os.SCHED_OTHER, nice=steps)
+    assert process == (os.SCHED_OTHER, 0, nice)
+    assert worker == (os.SCHED_OTHER, 0, max(-20, nice - 10))
 
 
 @pytest.mark.usefixtures("privileged")
