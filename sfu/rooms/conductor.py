@@ -214,7 +214,8 @@ class Conductor:
         for mid in member.backups:
             member.media.tracks[mid].backup = True
         self._reconcile(member, described, continues)
-        self.plan_soon(None)
+        # In a crowd most only look on: then nobody else has to be planned for.
+        self.plan_soon(None if member.media.tracks else member)
         return Answer(answer, tuple(member.published.items()), tuple(member.media.slots.values()))
 
     def set_muted(self, member: Member, publication: PublicationId, muted: bool) -> None:
@@ -324,7 +325,8 @@ class Conductor:
         for member in list(self.members.values()):
             if member.participant is not origin:
                 member.tell(event)
-        self.plan_soon(None)
+        if _changes_what_is_offered(event):
+            self.plan_soon(None)
 
     def _note(self, event: RoomEvent) -> None:
         if isinstance(event, Published):
@@ -455,6 +457,16 @@ class Conductor:
         else:
             self.regulator.settle_demand(now_us)
             self.relays.settle(self.members.values())
+
+
+def _changes_what_is_offered(event: RoomEvent) -> bool:
+    match event:
+        case Published() | Unpublished() | PublicationUpdated():
+            return True
+        case ParticipantLeft(participant):
+            return bool(participant.publications)
+        case _:
+            return False
 
 
 def _origin(event: RoomEvent) -> Participant:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from sfu.engine.events import ForwarderLayer, ForwarderStarted, TrackLayers
+from sfu.rooms import binder
 from sfu.rooms.conductor import PLAN_SLICE
 from sfu.rooms.events import LayerChanged, SlotBound
 from sfu.rooms.layers import ALL_TEMPORAL
@@ -113,11 +114,24 @@ def test_nothing_changes_nothing_is_sent(house: House) -> None:
 
 
 def test_many_changes_in_one_tick_are_planned_once(house: House) -> None:
-    house.enter("ada")
-    house.join("bob")
-    house.join("cy")
+    ada, bob = house.enter("ada"), house.enter("bob")
+    house.conductor.set_muted(ada.member, ada.member.published["cam"].id, True)
+    house.conductor.set_muted(bob.member, bob.member.published["cam"].id, True)
     assert len(house.port.loop.soon) == 1
     house.settle()
+
+
+def test_who_only_looks_on_makes_nobody_else_be_planned_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.enter("ada")
+    planned = []
+    plan = binder.plan
+    monkeypatch.setattr(binder, "plan", lambda member, *rest: (planned.append(member), plan(member, *rest)))
+    bob = house.enter("bob", camera=False, microphone=False)
+    assert bob.shows()["v0"]
+    assert planned == [bob.member]
+    house.conductor.leave(bob.member, LeaveReason.LEFT)
+    house.settle()
+    assert planned == [bob.member]
 
 
 def test_a_large_room_is_planned_in_slices_and_nobody_is_left_out(house: House) -> None:
