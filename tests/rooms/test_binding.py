@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sfu.engine.events import ForwarderLayer, ForwarderStarted, TrackLayers
@@ -10,6 +12,7 @@ from sfu.rooms import binder
 from sfu.rooms.conductor import PLAN_SLICE
 from sfu.rooms.events import LayerChanged, SlotBound
 from sfu.rooms.layers import ALL_TEMPORAL
+from sfu.rooms.member import Member
 from sfu.rooms.model import LeaveReason, Permissions, Wish
 from tests.rooms.fakes import CAMERA, H264_ONLY, Client, House, usual_offer
 
@@ -123,9 +126,14 @@ def test_many_changes_in_one_tick_are_planned_once(house: House) -> None:
 
 def test_who_only_looks_on_makes_nobody_else_be_planned_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.enter("ada")
-    planned = []
+    planned: list[Member] = []
     plan = binder.plan
-    monkeypatch.setattr(binder, "plan", lambda member, *rest: (planned.append(member), plan(member, *rest)))
+
+    def noting(member: Member, *rest: Any) -> None:
+        planned.append(member)
+        plan(member, *rest)
+
+    monkeypatch.setattr(binder, "plan", noting)
     bob = house.enter("bob", camera=False, microphone=False)
     assert bob.shows()["v0"]
     assert planned == [bob.member]
