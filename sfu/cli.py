@@ -106,6 +106,12 @@ def serve(
     publisher_limit_mbps: Annotated[
         str | None, _setting("N", "Mbit/s that one participant may send; 0: no limit.", "25")
     ] = None,
+    camera_limit_kbps: Annotated[
+        str | None, _setting("N", "kbit/s that a camera may send, all layers together; 0: no limit.", "5000")
+    ] = None,
+    screen_limit_kbps: Annotated[
+        str | None, _setting("N", "kbit/s that a shared screen may send; 0: no limit.", "8000")
+    ] = None,
     shed_load: Annotated[
         bool | None,
         typer.Option(
@@ -143,6 +149,8 @@ def serve(
         "workers": workers,
         "room_spread": room_spread,
         "publisher_limit_mbps": publisher_limit_mbps,
+        "camera_limit_kbps": camera_limit_kbps,
+        "screen_limit_kbps": screen_limit_kbps,
         "shed_load": shed_load,
         "egress_log": egress_log,
         "grace_seconds": grace_seconds,

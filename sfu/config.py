@@ -45,6 +45,7 @@ TLS_ALLOWED: Final = "self (for a certificate of one's own: tls_cert and tls_key
 FILE_ALLOWED: Final = "a PEM file"
 WORKERS_ALLOWED: Final = f"a whole number from 1 to {MAX_WORKERS}, or auto (one for each core)"
 MAX_EGRESS_LOG: Final = 4096
+RATE_ALLOWED: Final = "0 (no limit) to 1000000"
 EGRESS_LOG_ALLOWED: Final = f"a whole number from 0 (none) to {MAX_EGRESS_LOG}"
 GRACE_ALLOWED: Final = f"seconds from 0 to {MAX_GRACE_SECONDS:.0f}"
 HOST_ALLOWED: Final = "an IPv4 or IPv6 address of this machine, such as 127.0.0.1 or ::"
@@ -104,6 +105,11 @@ class Settings(BaseModel):
     publisher_limit_mbps: int = Field(default=25, ge=0, le=10_000, json_schema_extra=_allowed("0 (no limit) to 10000"))
     """Mbit/s that one participant may send, all tracks and layers together. What is above it, beyond a burst of half a
     second, is dropped unread (`inbound_rate`): who floods the server harms only their own streams."""
+    camera_limit_kbps: int = Field(default=5000, ge=0, le=1_000_000, json_schema_extra=_allowed(RATE_ALLOWED))
+    """kbit/s that a camera may send, all its layers and its backup in another codec together. Clients are told, and
+    browsers that send more are held to it; what passes `publisher_limit_mbps` all the same is dropped."""
+    screen_limit_kbps: int = Field(default=8000, ge=0, le=1_000_000, json_schema_extra=_allowed(RATE_ALLOWED))
+    """The same for a shared screen."""
     shed_load: bool = Field(default=True, json_schema_extra=_allowed("true or false"))
     """Under overload send smaller pictures, then fewer frames, then fewer pictures, and at last refuse newcomers. Sound
     is never touched."""

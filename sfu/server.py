@@ -22,7 +22,9 @@ from sfu.config import DEV_KEY_ID, ENVIRONMENT_PREFIX, ConfigError, Settings
 from sfu.engine.worker import Worker
 from sfu.rooms.directory import Directory
 from sfu.rooms.media import MediaPlane
+from sfu.rooms.model import Source
 from sfu.rooms.placement import Spread
+from sfu.rooms.rules import PublishRules
 from sfu.telemetry.health import Health, Phase
 from sfu.telemetry.metrics import make_registry
 from sfu.transport.certificate import Certificate
@@ -128,7 +130,9 @@ class Server:
             planes.append(MediaPlane(port, certificate, host_candidates(addresses, worker.port)))
         mesh = RelayMesh({plane.port: relay_address(settings.udp_host, plane.port.port) for plane in planes})
         spread = Spread(settings.room_spread)
-        self.directory = Directory(planes, mesh.open, shed_load=settings.shed_load, spread=spread)
+        self.directory = Directory(
+            planes, mesh.open, shed_load=settings.shed_load, spread=spread, rules=_publish_rules(settings)
+        )
 
     async def _start_http(self) -> None:
         settings = self.settings
@@ -153,6 +157,11 @@ class Server:
         self.urls = listening.urls(listener, "https" if secured else "http", names)
         self.fingerprint = secured.fingerprint if secured and settings.tls == "self" else None
         self.for_others = listening.is_for_others(listener)
+
+
+def _publish_rules(settings: Settings) -> PublishRules:
+    limits_kbps = {Source.CAMERA: settings.camera_limit_kbps, Source.SCREEN_SHARE: settings.screen_limit_kbps}
+    return PublishRules({source: 1000 * limit for source, limit in limits_kbps.items() if limit})
 
 
 async def serve(settings: Settings) -> None:

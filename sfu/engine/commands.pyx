@@ -7,7 +7,7 @@ applied. Handles are valid at once, so that later commands of the same list can 
 import ipaddress
 import secrets
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
 from sfu.engine.bwe.estimator cimport estimator_request_probe, estimator_set_wanted
@@ -56,6 +56,7 @@ cdef enum CommandKind:
     REQUEST_KEYFRAME
     SET_WANTED
     REQUEST_PROBE
+    SET_PUBLISH_LIMIT
 
 
 class Payload(NamedTuple):
@@ -271,6 +272,11 @@ cdef class Commands:
         self._check(self._transports, transport, "transport")
         self._append(REQUEST_PROBE, transport).rate_bps = max(0, target_bps)
 
+    def set_publish_limit(self, transport: int, limit_bps: int) -> None:
+        """How much the peer may send in all: told with each receiver report, as a REMB. 0 = nothing is told."""
+        self._check(self._transports, transport, "transport")
+        self._append(SET_PUBLISH_LIMIT, transport).rate_bps = max(0, limit_bps)
+
     # -- tracks
 
     def add_track(self, transport: int, kind: str, mid: bytes, payloads: list[Payload]) -> int:
@@ -485,6 +491,8 @@ cdef void apply_one(RouterState *s, Command *c, int64_t now_us) noexcept nogil:
         elif c.kind == REQUEST_PROBE and t.congestion != NULL:
             estimator_request_probe(t.congestion.estimator, c.rate_bps, now_us)
             wake_transport(s, t, now_us)
+        elif c.kind == SET_PUBLISH_LIMIT:
+            t.publish_limit_bps = <uint64_t>c.rate_bps
         elif c.kind == REMOVE_TRANSPORT:
             remove_transport(s, t)
 

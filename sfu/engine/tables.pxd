@@ -138,6 +138,7 @@ cdef struct Transport:
     uint64_t packets_sent
     uint64_t bytes_sent
     uint64_t remb_bps
+    uint64_t publish_limit_bps # what the peer is told by REMB; 0 = nothing
     Congestion *congestion    # NULL until the transport receives media
     uint32_t relay_leg        # number of the relay leg that it is an end of; 0 = a peer's transport
     int64_t relay_rtt_us      # to the other end, as Python knows it

@@ -14,7 +14,9 @@ from sfu.engine.tables cimport (
 )
 from sfu.engine.tracks cimport forwarder_release_previous, forwarder_stop
 from sfu.engine.transport_cc cimport arrival_log_feedback
-from sfu.wire.rtcp cimport ReportBlock, SenderReport, rtcp_write_rr, rtcp_write_sdes_cname, rtcp_write_sr
+from sfu.wire.rtcp cimport (
+    ReportBlock, SenderReport, rtcp_write_remb, rtcp_write_rr, rtcp_write_sdes_cname, rtcp_write_sr,
+)
 
 cdef enum:
     CONSENT_US = 30_000_000         # RFC 7675 §5.1
@@ -182,8 +184,10 @@ cdef void send_sender_report(RouterState *s, Transport *t, Forwarder *f, int64_t
 
 
 cdef void send_receiver_report(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
-    """One block for each source that has been heard since the last report."""
+    """One block for each source that has been heard since the last report; and what all of them may send, if that is
+    bounded."""
     cdef ReportBlock blocks[MAX_REPORT_BLOCKS]
+    cdef uint32_t ssrcs[MAX_REPORT_BLOCKS]
     cdef Track *track = t.tracks
     cdef Source *source
     cdef uint8_t *buffer
@@ -196,6 +200,7 @@ cdef void send_receiver_report(RouterState *s, Transport *t, int64_t now_us) noe
             if now_us - source.last_packet_us > 2 * REPORT_INTERVAL_US:
                 continue
             reception_report(&source.reception, source.ssrc, now_us, &blocks[count])
+            ssrcs[count] = source.ssrc
             count += 1
         track = track.next_of_transport
     if count == 0:
@@ -205,6 +210,8 @@ cdef void send_receiver_report(RouterState *s, Transport *t, int64_t now_us) noe
         return
     size = rtcp_write_rr(buffer, EGRESS_BUFFER, t.local_ssrc, blocks, count)
     size += rtcp_write_sdes_cname(buffer + size, EGRESS_BUFFER - size, t.local_ssrc, CNAME, 5)
+    if t.publish_limit_bps:
+        size += rtcp_write_remb(buffer + size, EGRESS_BUFFER - size, t.local_ssrc, t.publish_limit_bps, ssrcs, count)
     egress_rtcp(s, t, buffer, size)
 
 

@@ -51,6 +51,7 @@ from sfu.rooms.model import (
 from sfu.rooms.regulator import Regulator
 from sfu.rooms.relays import OpenLeg, Relays
 from sfu.rooms.room import Room
+from sfu.rooms.rules import PublishRules, publish_limit_bps
 from sfu.rooms.speakers import SILENT, Speakers
 from sfu.sdp.negotiation import MediaSection, parse_offer
 from sfu.transport.dtls import TransportState
@@ -119,11 +120,13 @@ class Conductor:
         crowd: Counter[EnginePort],
         journal: Journal,
         open_leg: OpenLeg,
+        rules: PublishRules,
     ) -> None:
         """`clock` is monotonic, in microseconds. `on_empty` is called when the last participant has left. `crowd`
         counts the participants of all rooms on each worker. `open_leg` takes media from one of them to another."""
         self.room: Final = Room(name, self._on_room_event)
         self.members: Final[dict[ParticipantId, Member]] = {}
+        self.rules: Final = rules
         self.relays: Final = Relays(open_leg, clock)
         self.headcount: Final[Counter[EnginePort]] = Counter()
         """Members on each worker."""
@@ -268,6 +271,7 @@ class Conductor:
                 member.media.remove_track(mid)
         self._drop_backups(member, found)
         self.room.unpublish(found)
+        self._limit(member)
 
     def set_wish(self, member: Member, publication: PublicationId, wish: Wish) -> None:
         self.room.set_wish(member.participant, publication, wish)
@@ -397,6 +401,11 @@ class Conductor:
         for publication in spare:
             self._drop_backups(member, publication)
             self.room.unpublish(publication)
+        self._limit(member)
+
+    def _limit(self, member: Member) -> None:
+        sources = [publication.source for publication in member.published.values()]
+        member.media.set_publish_limit(publish_limit_bps(sources, self.rules))
 
     @staticmethod
     def _drop_backups(member: Member, publication: Publication) -> None:

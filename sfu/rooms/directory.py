@@ -19,6 +19,7 @@ from sfu.rooms.member import Listener, Member
 from sfu.rooms.model import LeaveReason, Permissions
 from sfu.rooms.placement import Spread, WorkerLoad, place
 from sfu.rooms.relays import OpenLeg
+from sfu.rooms.rules import PublishRules
 from sfu.rooms.shedding import LEVELS, LoadMeter, Shedding
 from sfu.rooms.speakers import SAMPLE_US
 from sfu.transport.engine_port import EnginePort
@@ -46,9 +47,11 @@ class Directory:
         *,
         shed_load: bool = True,
         spread: Spread,
+        rules: PublishRules,
     ) -> None:
         """One plane per worker, and how media gets from one to another. `shed_load=False`: stress is measured, and
         nothing follows from it. `spread`: when a room goes on to another worker."""
+        self._rules = rules
         self._planes = tuple(planes)
         self._open_leg = open_leg
         self._clock = clock
@@ -102,7 +105,14 @@ class Directory:
             raise RoomError("overloaded", "the server is at its limit", "try again in a minute, or another server")
         if conductor is None:
             conductor = Conductor(
-                room, plane.port.loop, self._clock, self._on_empty, self._crowd, self.journal, self._open_leg
+                room,
+                plane.port.loop,
+                self._clock,
+                self._on_empty,
+                self._crowd,
+                self.journal,
+                self._open_leg,
+                self._rules,
             )
             self.conductors[room] = conductor
         self._recent[plane.port] += 1

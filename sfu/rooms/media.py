@@ -20,6 +20,7 @@ from sfu.engine.statistics import Statistics
 from sfu.rooms.layers import PAUSED, Target, layers_of
 from sfu.rooms.model import Kind, Layer, Mid
 from sfu.rooms.slots import Slot, pair_up
+from sfu.sdp.codecs import REMB
 from sfu.sdp.negotiation import (
     Codec,
     LocalTransport,
@@ -42,6 +43,9 @@ SESSION_ID_BITS: Final = 53
 # The engine's bounds, of which an SDP may exceed both: the lowest layers and the preferred codecs are served.
 MAX_LAYERS: Final = 4
 MAX_PAYLOAD_TYPES: Final = 16
+
+# What takes a limit back: clients keep the last one that they were told.
+NO_LIMIT_BPS: Final = 1_000_000_000
 
 ENDED: Final = (TransportState.FAILED, TransportState.CLOSED)
 
@@ -128,6 +132,8 @@ class _Connection:
     session_id: int = field(default_factory=lambda: secrets.randbits(SESSION_ID_BITS))
     session_version: int = 0
     used_ssrcs: set[int] = field(default_factory=set)
+    publish_limit_bps: int = 0
+    """What the client is told that it may send; 0 = nothing was ever said."""
 
     def new_ssrc(self) -> int:
         """Never one that this transport has used: a forwarder starts its sequence numbers anew, and under the same
@@ -249,6 +255,17 @@ class ParticipantMedia:
         """Find out whether its link carries so much."""
         if self._connection is not None and self.alive:
             self.port.commands.request_probe(self._connection.transport.handle, target_bps)
+
+    def set_publish_limit(self, limit_bps: int | None) -> None:
+        """How much the client may send in all; None: as much as it likes. Only told to who negotiated REMB."""
+        connection = self._connection
+        if connection is None or not self.alive:
+            return
+        if limit_bps is None or not any(_takes_remb(track.section) for track in self.tracks.values()):
+            limit_bps = NO_LIMIT_BPS if connection.publish_limit_bps else 0
+        if limit_bps != connection.publish_limit_bps:
+            connection.publish_limit_bps = limit_bps
+            self.port.commands.set_publish_limit(connection.transport.handle, limit_bps)
 
     def egress_logs(self) -> dict[Mid, list[EgressRecord]]:
         """What each slot's stream did lately."""
@@ -394,6 +411,10 @@ def _stream(section: MediaSection) -> tuple[object, ...]:
 
 def _has_rtx(section: MediaSection) -> bool:
     return any(codec.rtx_payload_type is not None for codec in section.codecs)
+
+
+def _takes_remb(section: MediaSection) -> bool:
+    return any(REMB in codec.feedback for codec in section.codecs)
 
 
 def engine_payloads(section: MediaSection) -> tuple[Payload, ...]:

@@ -175,14 +175,18 @@ SUPPORTED_CODECS: Mapping[str, Mapping[str, SupportedCodec]] = {
 _STATIC_MAPS: Mapping[str, RtpMap] = {"0": ("pcmu", 8000, 1), "8": ("pcma", 8000, 1)}
 
 # In the order in which answers list them.
-VIDEO_FEEDBACK = ("transport-cc", "ccm fir", "nack", "nack pli")
+REMB = "goog-remb"
+VIDEO_FEEDBACK = (REMB, "transport-cc", "ccm fir", "nack", "nack pli")
 AUDIO_FEEDBACK = ("transport-cc",)
 
 
-def served_feedback(kind: str, *, transport_cc: bool) -> frozenset[str]:
-    """transport-cc feedback speaks of the numbers in that header extension: without the extension there is none."""
+def served_feedback(kind: str, *, publish: bool, transport_cc: bool) -> frozenset[str]:
+    """transport-cc feedback speaks of the numbers in that header extension: without the extension there is none. REMB
+    tells a publisher the most that it may send; who has no other feedback would take that for what its link carries."""
     served = frozenset(VIDEO_FEEDBACK if kind == "video" else AUDIO_FEEDBACK)
-    return served if transport_cc else served - {"transport-cc"}
+    if not transport_cc:
+        return served - {"transport-cc", REMB}
+    return served if publish else served - {REMB}
 
 
 # --- reading
@@ -200,7 +204,7 @@ def read_codecs(media: MediaDescription, *, publish: bool, transport_cc: bool) -
     feedback = _by_payload_type(media, "rtcp-fb")
     payload_types = _payload_types(media.formats)
     retransmission = _retransmission(payload_types, maps, parameters)
-    served = served_feedback(media.media, transport_cc=transport_cc)
+    served = served_feedback(media.media, publish=publish, transport_cc=transport_cc)
     codecs = []
     for payload_type in payload_types:
         key = str(payload_type)

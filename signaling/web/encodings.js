@@ -25,6 +25,9 @@ const BITRATE_BY_AREA = /** @type {const} */ ([
   [0, 100_000],
 ]);
 
+/** Below this part of its maximum libwebrtc sends nothing of a simulcast layer (simulcast.cc: a seventh to a quarter). */
+const LEAST_SHARE = 0.25;
+
 const RIDS = ["q", "h", "f"];
 const SCALES = [4, 2, 1];
 const DEFAULT_FRAME_RATE = 30;
@@ -79,6 +82,35 @@ export function videoLayers(capture, { simulcast = true, layers = 3, scalability
     max_bitrate_bps: maxBitrate(pixels / (scale * scale)),
     max_fps: Math.round(capture.frameRate ?? DEFAULT_FRAME_RATE),
   }));
+}
+
+/**
+ * Layers that together send no more than a limit: the lower ones keep their rate, the upper ones give way. A layer for which
+ * not enough is left has rate 0. The spatial layers of one stream all give way alike, as its encoder divides among them.
+ *
+ * @param {readonly Layer[]} layers
+ * @param {number} limit  bits per second
+ * @returns {Layer[]}
+ */
+export function fitLayers(layers, limit) {
+  const total = layers.reduce((sum, layer) => sum + layer.max_bitrate_bps, 0);
+  if (total <= limit) return [...layers];
+  const inOneStream = layers.length > 1 && layers.every((layer) => layer.rid === "");
+  let left = limit;
+  return layers.map((layer, index) => {
+    const most = layer.max_bitrate_bps;
+    if (inOneStream) return { ...layer, max_bitrate_bps: Math.floor((most * limit) / total) };
+    const rate = Math.min(most, Math.floor(left));
+    const kept = index === 0 || rate >= most * LEAST_SHARE ? rate : 0;
+    left -= kept;
+    return { ...layer, max_bitrate_bps: kept };
+  });
+}
+
+/** Without those for which the limit leaves nothing. @param {Layer[]} layers @returns {Layer[]} */
+export function sentLayers(layers) {
+  const sent = layers.filter((layer) => layer.max_bitrate_bps > 0);
+  return sent.length === 1 ? sent.map((layer) => ({ ...layer, rid: "" })) : sent;
 }
 
 /**

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { ENCRYPTABLE_CODECS } from "./e2ee.js";
-import { orderCodecs, sendEncodings, videoLayers } from "./encodings.js";
+import { fitLayers, orderCodecs, sendEncodings, sentLayers, videoLayers } from "./encodings.js";
 import { Patience } from "./patience.js";
 import { Slot } from "./slots.js";
 
@@ -47,6 +47,19 @@ const DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#depe
  * @property {(slot: Slot<Publication>) => void} onUndecryptable  what comes is encrypted with another key, or not at all
  */
 
+/**
+ * What the server said of publishing when we joined.
+ *
+ * @typedef {object} PublishRules
+ * @property {Partial<Record<Source, number>>} [max_bitrate_bps]  of all layers of one publication and its backup
+ *
+ * @typedef {object} Sending
+ * @property {RTCRtpTransceiver} transceiver
+ * @property {Layer[] | undefined} layers
+ * @property {Map<string, boolean>} wanted  by rid: whether somebody receives it; what the server has not spoken of is wanted
+ * @property {Promise<void>} settled
+ */
+
 /** What we publish. It outlives the connection that sends it; `id` and `number` are null until the server has accepted it. */
 export class LocalPublication {
   /** @type {string | null} */
@@ -70,18 +83,20 @@ export class LocalPublication {
  */
 export class MediaConnection {
   #pc;
-  /** @type {Map<LocalPublication, {transceiver: RTCRtpTransceiver, layers: Layer[] | undefined, settled: Promise<void>}>} */
+  /** @type {Map<LocalPublication, Sending>} */
   #senders = new Map();
-  /** The same tracks in another codec, for who cannot decode the first. @type {Map<LocalPublication, {transceiver: RTCRtpTransceiver, layers: Layer[] | undefined, settled: Promise<void>}>} */
+  /** The same tracks in another codec, for who cannot decode the first. @type {Map<LocalPublication, Sending>} */
   #backups = new Map();
   /** @type {Slot<Publication>[]} */
   #slots = [];
   #handlers;
+  #rules;
   #patience;
 
-  /** @param {MediaHandlers} handlers */
-  constructor(handlers) {
+  /** @param {MediaHandlers} handlers @param {PublishRules} rules */
+  constructor(handlers, rules) {
     this.#handlers = handlers;
+    this.#rules = rules;
     const configuration = { ...handlers.encryption?.configuration, bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" };
     this.#pc = new RTCPeerConnection(/** @type {RTCConfiguration} */ (configuration));
     this.#pc.onconnectionstatechange = () => handlers.onState(this);
@@ -107,7 +122,7 @@ export class MediaConnection {
 
   /** @param {LocalPublication} local */
   add(local) {
-    this.#senders.set(local, this.#addSender(local, local.options));
+    this.#senders.set(local, this.#addSender(local, local.options, this.#limitOf(local)));
     if (local.muted) void this.replaceTrack(local);
   }
 
@@ -120,7 +135,9 @@ export class MediaConnection {
    */
   addBackup(local, codec) {
     if (local.kind !== "video" || !this.#senders.has(local) || this.#backups.has(local)) return false;
-    this.#backups.set(local, this.#addSender(local, { ...local.options, codec, scalabilityMode: undefined }));
+    const options = { ...local.options, codec, scalabilityMode: undefined };
+    this.#backups.set(local, this.#addSender(local, options, this.#limitOf(local) / 2));
+    this.#adjust(local);
     if (local.muted) void this.replaceTrack(local);
     return true;
   }
@@ -139,11 +156,17 @@ export class MediaConnection {
     await this.#change(sending, (encoding) => void ("scalabilityMode" in encoding && Object.assign(encoding, { scalabilityMode: mode })));
   }
 
-  /** @param {LocalPublication} local @param {PublishOptions} options */
-  #addSender({ track }, options) {
+  /** Bits per second. @param {LocalPublication} local */
+  #limitOf({ source }) {
+    return this.#rules.max_bitrate_bps?.[source] ?? Infinity;
+  }
+
+  /** @param {LocalPublication} local @param {PublishOptions} options @param {number} limit @returns {Sending} */
+  #addSender({ track }, options, limit) {
     const codec = this.#videoCodecs.find((name) => name === options.codec);
     const mode = options.scalabilityMode ?? DEFAULT_MODES[codec ?? ""];
-    const layers = track.kind === "video" ? videoLayers(track.getSettings(), { ...options, scalabilityMode: mode }) : undefined;
+    const possible = track.kind === "video" ? videoLayers(track.getSettings(), { ...options, scalabilityMode: mode }) : undefined;
+    const layers = possible && sentLayers(fitLayers(possible, limit));
     const transceiver = this.#pc.addTransceiver(track, {
       direction: "sendonly",
       streams: [new MediaStream([track])],
@@ -153,7 +176,7 @@ export class MediaConnection {
     const wanted = track.kind === "audio" ? AUDIO_CODECS : preferring(this.#videoCodecs, codec);
     setCodecs(transceiver, RTCRtpSender.getCapabilities(track.kind)?.codecs ?? [], wanted);
     if (track.kind === "video") offerExtension(transceiver, DEPENDENCY_DESCRIPTOR);
-    return { transceiver, layers, settled: Promise.resolve() };
+    return { transceiver, layers, wanted: new Map(), settled: Promise.resolve() };
   }
 
   /** @param {LocalPublication} local the section stays, without direction, until the connection ends */
@@ -189,15 +212,35 @@ export class MediaConnection {
   setActive(local, layers, backup = false) {
     const found = (backup ? this.#backups : this.#senders).get(local);
     if (!found) return;
-    const active = new Map(layers.map((layer) => [layer.rid, layer.active]));
-    void this.#change(found, (encoding) => void (encoding.active = active.get(encoding.rid ?? "") ?? encoding.active));
+    for (const { rid, active } of layers) found.wanted.set(rid, active);
+    this.#adjust(local);
+  }
+
+  /**
+   * To what is received, and to the limit: while both a track and its backup are received, each has half of it.
+   *
+   * @param {LocalPublication} local
+   */
+  #adjust(local) {
+    const all = [this.#senders.get(local), this.#backups.get(local)].filter((one) => one !== undefined);
+    const received = all.filter(({ layers, wanted }) => layers?.some(({ rid }) => wanted.get(rid) ?? true));
+    const limit = this.#limitOf(local) / Math.max(1, received.length);
+    for (const sending of all) {
+      const fitted = fitLayers(sending.layers ?? [], limit);
+      void this.#change(sending, (encoding, _, { length }) => {
+        const own = length > 1 ? fitted.filter(({ rid }) => rid === encoding.rid) : fitted;
+        const rate = own.reduce((sum, layer) => sum + layer.max_bitrate_bps, 0);
+        encoding.active = rate > 0 && (sending.wanted.get(encoding.rid ?? "") ?? true);
+        if (rate > 0) encoding.maxBitrate = rate;
+      });
+    }
   }
 
   /**
    * One change after the other: parameters are void once others have been set.
    *
-   * @param {{transceiver: RTCRtpTransceiver, settled: Promise<void>}} sending
-   * @param {(encoding: RTCRtpEncodingParameters) => void} change
+   * @param {Sending} sending
+   * @param {(encoding: RTCRtpEncodingParameters, index: number, all: RTCRtpEncodingParameters[]) => void} change
    */
   #change(sending, change) {
     sending.settled = sending.settled.then(async () => {

@@ -51,7 +51,7 @@ export class Session {
   }
 
   #makeMedia() {
-    const media = new MediaConnection(this.#handlers);
+    const media = new MediaConnection(this.#handlers, this.joined);
     media.setIceServers(this.joined.ice);
     return media;
   }

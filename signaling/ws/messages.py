@@ -174,6 +174,8 @@ class Joined(Response, tag="joined"):
     room: str
     participants: list[ParticipantInfo]
     permissions: PermissionsInfo
+    max_bitrate_bps: dict[str, int] = {}
+    """By source."""
 
 
 class AnswerPublication(Struct):

@@ -48,6 +48,27 @@ async def test_fewer_layers_are_had_by_asking(library: Callable[[str, str], Awai
     assert [layer["rid"] for layer in one] == [""]
 
 
+async def test_layers_fit_a_limit_from_below(library: Callable[[str, str], Awaitable[Any]]) -> None:
+    rates = [450, 1200, 5000]
+    layers = [{"rid": rid, "max_bitrate_bps": rate} for rid, rate in zip("qhf", rates, strict=True)]
+    cases = {10_000: rates, 6650: rates, 5000: [450, 1200, 3350], 2000: [450, 1200, 0], 900: [450, 450, 0]}
+    cases |= {500: [450, 0, 0], 100: [100, 0, 0]}
+    calls = ", ".join(f"m.fitLayers({json.dumps(layers)}, {limit})" for limit in cases)
+    fitted = await library("encodings.js", f"[{calls}]")
+    assert [[layer["max_bitrate_bps"] for layer in found] for found in fitted] == list(cases.values())
+    sent = await library("encodings.js", f"[{calls}].map((fitted) => m.sentLayers(fitted).map(({{rid}}) => rid))")
+    assert sent == [["q", "h", "f"]] * 3 + [["q", "h"]] * 2 + [[""]] * 2, "without a rid where there is only one"
+
+
+async def test_spatial_layers_of_one_stream_give_way_alike(library: Callable[[str, str], Awaitable[Any]]) -> None:
+    layers = "m.videoLayers({width: 1280, height: 720}, {scalabilityMode: 'L3T3_KEY'})"
+    call = f"m.fitLayers({layers}, 1000000)"
+    whole, fitted, encodings = await library("encodings.js", f"[{layers}, {call}, m.sendEncodings({call}, 'L3T3_KEY')]")
+    shares = [now["max_bitrate_bps"] / before["max_bitrate_bps"] for now, before in zip(fitted, whole, strict=True)]
+    assert max(shares) - min(shares) < 0.001
+    assert [one["maxBitrate"] for one in encodings] == [pytest.approx(1_000_000, abs=3)]
+
+
 async def test_codecs_are_few_and_the_preferred_comes_first(library: Callable[[str, str], Awaitable[Any]]) -> None:
     known = "RTCRtpSender.getCapabilities('video').codecs"
     found = await library("encodings.js", f"m.orderCodecs({known}, ['H264', 'VP8'])")

@@ -21,6 +21,7 @@ from sfu.rooms.journal import Journal
 from sfu.rooms.media import MediaPlane
 from sfu.rooms.member import Member
 from sfu.rooms.model import Layer, Permissions, Source
+from sfu.rooms.rules import PublishRules
 from sfu.transport.dtls import TransportState
 from sfu.transport.engine_port import EnginePort
 from sfu.transport.peer import PeerTransport
@@ -51,6 +52,8 @@ class RecordingCommands:
         """Forwarder → (track, csrc, generation)."""
         self.targets: dict[int, tuple[int, int]] = {}
         self.wanted: dict[int, int] = {}
+        """By transport."""
+        self.publish_limits: dict[int, int] = {}
         """By transport."""
         self._handles = count(1)
 
@@ -140,6 +143,10 @@ class RecordingCommands:
     def request_probe(self, transport: int, target_bps: int) -> None:
         self.check(transport)
         self.log.append(("probe", transport, target_bps))
+
+    def set_publish_limit(self, transport: int, limit_bps: int) -> None:
+        self.check(transport)
+        self.publish_limits[transport] = limit_bps
 
     def set_target(self, forwarder: int, spatial: int, temporal: int) -> None:
         self.check(forwarder)
@@ -232,7 +239,7 @@ class Client:
 class House:
     """A room on a recording engine, with a clock that the test moves."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: PublishRules | None = None) -> None:
         self.port = FakePort()
         self.far_port = FakePort(self.port.loop)
         self.now_us = 1_000_000
@@ -252,6 +259,7 @@ class House:
             self.crowd,
             self.journal,
             mesh.open,
+            rules or PublishRules(),
         )
 
     def join(

@@ -85,7 +85,7 @@ def test_publisher_section_as_it_worked_with_chromium() -> None:
         "a=setup:passive",
         *CANDIDATES,
     ]
-    assert camera[:24] == [
+    assert camera[:26] == [
         "m=video 40000 UDP/TLS/RTP/SAVPF 96 97 102 103 104 107 108 109 114 115 116 117 39 40 45 46 98 99 100 101",
         "c=IN IP4 192.0.2.7",
         "a=mid:1",
@@ -99,6 +99,7 @@ def test_publisher_section_as_it_worked_with_chromium() -> None:
         "a=rtcp-mux",
         "a=rtcp-rsize",
         "a=rtpmap:96 VP8/90000",
+        "a=rtcp-fb:96 goog-remb",
         "a=rtcp-fb:96 transport-cc",
         "a=rtcp-fb:96 ccm fir",
         "a=rtcp-fb:96 nack",
@@ -106,6 +107,7 @@ def test_publisher_section_as_it_worked_with_chromium() -> None:
         "a=rtpmap:97 rtx/90000",
         "a=fmtp:97 apt=96",
         "a=rtpmap:102 H264/90000",
+        "a=rtcp-fb:102 goog-remb",
         "a=rtcp-fb:102 transport-cc",
         "a=rtcp-fb:102 ccm fir",
         "a=rtcp-fb:102 nack",

@@ -16,7 +16,7 @@ from sfu.sdp.media import (
 from sfu.sdp.negotiation import MediaSection, parse_offer
 from tests.sdp.descriptions import FINGERPRINT, MID, OPUS, RID, VP8, audio, captured, offer_text, video
 
-VIDEO_FEEDBACK = {"transport-cc", "ccm fir", "nack", "nack pli"}
+VIDEO_FEEDBACK = {"goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"}
 
 
 def formats(section: MediaSection) -> list[tuple[str, int, int | None]]:
@@ -129,6 +129,20 @@ def test_directions() -> None:
 def test_feedback_for_all_payload_types() -> None:
     lines = ["a=rtpmap:96 VP8/90000", "a=rtcp-fb:* nack  pli", "a=rtcp-fb:96 ccm fir", "a=rtcp-fb:96 goog-remb"]
     assert parse_offer(offer_text(video("0", *lines))).sections[0].codecs[0].feedback == {"nack pli", "ccm fir"}
+
+
+def test_remb_is_for_publishers_with_transport_wide_feedback() -> None:
+    lines = ["a=rtpmap:96 VP8/90000", "a=rtcp-fb:96 goog-remb", "a=rtcp-fb:96 transport-cc", "a=fmtp:97 apt=96"]
+    extension = f"a=extmap:3 {TRANSPORT_CC_URI}"
+    sections = (
+        video("0", *lines, extension, "a=sendonly"),
+        video("1", *lines, extension, "a=recvonly"),
+        video("2", *lines, "a=sendonly"),
+    )
+    publish, receive, without = (one.codecs[0].feedback for one in parse_offer(offer_text(*sections)).sections)
+    assert publish == {"goog-remb", "transport-cc"}
+    assert receive == {"transport-cc"}
+    assert without == set()
 
 
 def test_a_receiver_without_retransmission_gets_no_nack() -> None:
