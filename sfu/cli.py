@@ -112,6 +112,10 @@ def serve(
     screen_limit_kbps: Annotated[
         str | None, _setting("N", "kbit/s that a shared screen may send; 0: no limit.", "8000")
     ] = None,
+    video_codecs: Annotated[
+        list[str] | None,
+        _setting("NAMES", "What pictures may be sent in, the preferred first.", "VP8,H264,VP9,AV1"),
+    ] = None,
     shed_load: Annotated[
         bool | None,
         typer.Option(
@@ -151,6 +155,7 @@ def serve(
         "publisher_limit_mbps": publisher_limit_mbps,
         "camera_limit_kbps": camera_limit_kbps,
         "screen_limit_kbps": screen_limit_kbps,
+        "video_codecs": ",".join(video_codecs) if video_codecs else None,
         "shed_load": shed_load,
         "egress_log": egress_log,
         "grace_seconds": grace_seconds,

@@ -14,7 +14,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -45,6 +45,8 @@ TLS_ALLOWED: Final = "self (for a certificate of one's own: tls_cert and tls_key
 FILE_ALLOWED: Final = "a PEM file"
 WORKERS_ALLOWED: Final = f"a whole number from 1 to {MAX_WORKERS}, or auto (one for each core)"
 MAX_EGRESS_LOG: Final = 4096
+VideoCodec = Literal["VP8", "H264", "VP9", "AV1"]
+CODECS_ALLOWED: Final = f"some of {', '.join(get_args(VideoCodec))}; in the environment separated by commas"
 RATE_ALLOWED: Final = "0 (no limit) to 1000000"
 EGRESS_LOG_ALLOWED: Final = f"a whole number from 0 (none) to {MAX_EGRESS_LOG}"
 GRACE_ALLOWED: Final = f"seconds from 0 to {MAX_GRACE_SECONDS:.0f}"
@@ -110,6 +112,11 @@ class Settings(BaseModel):
     browsers that send more are held to it; what passes `publisher_limit_mbps` all the same is dropped."""
     screen_limit_kbps: int = Field(default=8000, ge=0, le=1_000_000, json_schema_extra=_allowed(RATE_ALLOWED))
     """The same for a shared screen."""
+    video_codecs: tuple[VideoCodec, ...] = Field(
+        default=("VP8", "H264", "VP9", "AV1"), json_schema_extra=_allowed(CODECS_ALLOWED)
+    )
+    """What pictures may be sent in, the preferred first. Clients are told which of them everybody in the room can
+    receive, and send the first that they can encode. Others are left out of answers."""
     shed_load: bool = Field(default=True, json_schema_extra=_allowed("true or false"))
     """Under overload send smaller pictures, then fewer frames, then fewer pictures, and at last refuse newcomers. Sound
     is never touched."""
@@ -144,12 +151,19 @@ class Settings(BaseModel):
     def _count_cores(cls, value: object) -> object:
         return min(len(os.sched_getaffinity(0)), MAX_WORKERS) if value == "auto" else value
 
-    @field_validator("announce_ip", "allow_origin", mode="before")
+    @field_validator("announce_ip", "allow_origin", "video_codecs", mode="before")
     @classmethod
     def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part for part in re.split(r"[,\s]+", value) if part)
         return value
+
+    @field_validator("video_codecs")
+    @classmethod
+    def _are_distinct(cls, value: tuple[VideoCodec, ...]) -> tuple[VideoCodec, ...]:
+        if not value:
+            raise ValueError("no codec")
+        return tuple(dict.fromkeys(value))
 
     @field_validator("announce_ip")
     @classmethod

@@ -161,7 +161,8 @@ class Server:
 
 def _publish_rules(settings: Settings) -> PublishRules:
     limits_kbps = {Source.CAMERA: settings.camera_limit_kbps, Source.SCREEN_SHARE: settings.screen_limit_kbps}
-    return PublishRules({source: 1000 * limit for source, limit in limits_kbps.items() if limit})
+    limits_bps = {source: 1000 * limit for source, limit in limits_kbps.items() if limit}
+    return PublishRules(limits_bps, settings.video_codecs)
 
 
 async def serve(settings: Settings) -> None:

@@ -66,6 +66,12 @@ def test_every_setting_from_the_environment_alone() -> None:
     assert settings.log_level == "debug"
 
 
+def test_codecs_keep_their_order_and_stand_once() -> None:
+    assert load({"dev": True}, environment={}).video_codecs == ("VP8", "H264", "VP9", "AV1")
+    given = load({"dev": True}, environment={"SFU_VIDEO_CODECS": "H264, VP8,H264"})
+    assert given.video_codecs == ("H264", "VP8")
+
+
 def test_the_file_can_come_from_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "sfu.toml"
     file.write_text(f'[keys]\nbackend = "{SECRET}"\n')
@@ -97,6 +103,9 @@ def test_without_dev_keys_are_required() -> None:
         ({"grace_seconds": -1}, "--grace-seconds", "-1", "seconds from 0"),
         ({"log_level": "loud"}, "--log-level", "'loud'", "debug, info"),
         ({"tls": "yes"}, "--tls", "'yes'", "self"),
+        ({"video_codecs": "H265"}, "--video-codecs", "H265", "VP8, H264, VP9, AV1"),
+        ({"video_codecs": ","}, "--video-codecs", ",", "some of"),
+        ({"camera_limit_kbps": "-1"}, "--camera-limit-kbps", "-1", "0 (no limit)"),
         ({"allow_origin": ["example.com"]}, "--allow-origin", "example.com", "https://app.example.com"),
         ({"allow_origin": ["ftp://example.com"]}, "--allow-origin", "ftp://example.com", "origins"),
         ({"allow_origin": ["https://example.com/page"]}, "--allow-origin", "/page", "origins"),

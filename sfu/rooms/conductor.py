@@ -51,7 +51,7 @@ from sfu.rooms.model import (
 from sfu.rooms.regulator import Regulator
 from sfu.rooms.relays import OpenLeg, Relays
 from sfu.rooms.room import Room
-from sfu.rooms.rules import PublishRules, publish_limit_bps
+from sfu.rooms.rules import PublishRules, common_codecs, publish_limit_bps
 from sfu.rooms.speakers import SILENT, Speakers
 from sfu.sdp.negotiation import MediaSection, parse_offer
 from sfu.transport.dtls import TransportState
@@ -123,7 +123,8 @@ class Conductor:
         rules: PublishRules,
     ) -> None:
         """`clock` is monotonic, in microseconds. `on_empty` is called when the last participant has left. `crowd`
-        counts the participants of all rooms on each worker. `open_leg` takes media from one of them to another."""
+        counts the participants of all rooms on each worker. `open_leg` takes media from one of them to another.
+        `rules`: what participants may send."""
         self.room: Final = Room(name, self._on_room_event)
         self.members: Final[dict[ParticipantId, Member]] = {}
         self.rules: Final = rules
@@ -141,6 +142,12 @@ class Conductor:
         self._to_plan: dict[ParticipantId, None] = {}  # ordered sets
         self._to_run: dict[ParticipantId, None] = {}
         self._plan_scheduled = False
+
+    @property
+    def video_codecs(self) -> tuple[str, ...]:
+        """What everybody present can receive, of what may be sent; the preferred first."""
+        receivable = (member.media.receivable for member in self.members.values())
+        return common_codecs((one for one in receivable if one), self.rules)
 
     # --- requests
 
@@ -190,7 +197,7 @@ class Conductor:
 
     def offer(self, member: Member, sdp: str, described: Mapping[Mid, OfferedTrack]) -> Answer:
         """SdpError or RoomError if it is not acceptable; then nothing has changed."""
-        offer = parse_offer(sdp)
+        offer = parse_offer(sdp, self.rules.video_codecs)
         continues = member.media.continues(offer)
         sections = {section.mid: section for section in offer.sections if not section.rejected}
         sending = {mid: section for mid, section in sections.items() if section.direction == "publish"}

@@ -50,14 +50,15 @@ class Directory:
         rules: PublishRules,
     ) -> None:
         """One plane per worker, and how media gets from one to another. `shed_load=False`: stress is measured, and
-        nothing follows from it. `spread`: when a room goes on to another worker."""
-        self._rules = rules
+        nothing follows from it. `spread`: when a room goes on to another worker. `rules`: what participants may send.
+        """
         self._planes = tuple(planes)
         self._open_leg = open_leg
         self._clock = clock
         self._shed_load = shed_load
         self._ticks = 0
         self._spread = spread
+        self._rules = rules
         self._meters = [LoadMeter() for _ in planes]
         self._busy = [0.0 for _ in planes]
         self._recent: Counter[EnginePort] = Counter()

@@ -154,6 +154,8 @@ class ParticipantMedia:
         self._connection: _Connection | None = None
         self.tracks: Final[dict[Mid, SentTrack]] = {}
         self.slots: Final[dict[Mid, SlotState]] = {}
+        self.receivable: frozenset[str] = frozenset()
+        """Names of the video codecs that its slots play; empty while it receives no video."""
 
     @property
     def connected(self) -> bool:
@@ -208,6 +210,8 @@ class ParticipantMedia:
         self.port.commands.set_receive_extensions(connection.transport.handle, _extension_kinds(sections))
         self._update_tracks(connection, sending, declared)
         self._update_slots(connection, receiving)
+        pictures = (section for section in receiving.values() if section.kind == "video")
+        self.receivable = frozenset(codec.name for section in pictures for codec in section.codecs)
         connection.session_version += 1
         local = LocalTransport(
             ufrag=connection.transport.ufrag,

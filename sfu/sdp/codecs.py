@@ -171,6 +171,8 @@ SUPPORTED_CODECS: Mapping[str, Mapping[str, SupportedCodec]] = {
     },
 }
 
+VIDEO_CODECS = ("VP8", "H264", "VP9", "AV1")
+
 # Payload types that need no a=rtpmap (RFC 3551 §6).
 _STATIC_MAPS: Mapping[str, RtpMap] = {"0": ("pcmu", 8000, 1), "8": ("pcma", 8000, 1)}
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sfu.sdp.codecs import Codec, match_codec, read_codecs
+from sfu.sdp.codecs import VIDEO_CODECS, Codec, match_codec, read_codecs
 from sfu.sdp.document import MediaDescription, SdpError, Section, SessionDescription, parse_unsigned
 
 Kind = Literal["audio", "video", "application"]
@@ -118,21 +118,26 @@ def _decoder(codec: Codec, publish: MediaSection, slot: MediaSection) -> Codec |
     return found
 
 
-def read_sections(description: SessionDescription) -> tuple[MediaSection, ...]:
-    """All media sections, in order. An extension id that an earlier section gave another meaning is not taken:
-    in a bundle an id means one thing (RFC 8843 §9.1), and the engine keeps one table per transport."""
+def read_sections(
+    description: SessionDescription, video_codecs: Sequence[str] = VIDEO_CODECS
+) -> tuple[MediaSection, ...]:
+    """All media sections, in order. `video_codecs`: what may be published. An extension id that an earlier section gave
+    another meaning is not taken: in a bundle an id means one thing (RFC 8843 §9.1), and the engine keeps one table per
+    transport."""
     claimed: dict[int, str] = {}
     mids: dict[str, int] = {}
     sections = []
     for index, media in enumerate(description.media):
-        section = _read_section(index, media, description.session, claimed)
+        section = _read_section(index, media, description.session, claimed, video_codecs)
         if section.mid and mids.setdefault(section.mid, index) != index:
             raise SdpError(media.first_line, f"mid {section.mid!r} stands twice", "give each section its own a=mid")
         sections.append(section)
     return tuple(sections)
 
 
-def _read_section(index: int, media: MediaDescription, session: Section, claimed: dict[int, str]) -> MediaSection:
+def _read_section(
+    index: int, media: MediaDescription, session: Section, claimed: dict[int, str], video_codecs: Sequence[str]
+) -> MediaSection:
     kind: Kind = "audio" if media.media == "audio" else "video" if media.media == "video" else "application"
     mid = _read_mid(media)
     direction = _read_direction(media, session)
@@ -143,6 +148,8 @@ def _read_section(index: int, media: MediaDescription, session: Section, claimed
         extensions, directed = _read_extensions(media, session, direction, claimed)
         transport_cc = TRANSPORT_CC_URI in extensions.values()
         codecs = read_codecs(media, publish=direction != "receive", transport_cc=transport_cc)
+        if codecs and kind == "video" and direction == "publish":
+            codecs = _allowed_codecs(media, codecs, video_codecs)
     if not codecs:
         return MediaSection(
             index, mid, kind, "inactive", True, media=media.media, protocol=media.protocol, formats=media.formats
@@ -179,6 +186,18 @@ def _read_section(index: int, media: MediaDescription, session: Section, claimed
         protocol=media.protocol,
         formats=media.formats,
     )
+
+
+def _allowed_codecs(media: MediaDescription, codecs: Sequence[Codec], names: Sequence[str]) -> tuple[Codec, ...]:
+    allowed = tuple(codec for codec in codecs if codec.name in names)
+    if not allowed:
+        offered = ", ".join(dict.fromkeys(codec.name for codec in codecs))
+        raise SdpError(
+            media.first_line,
+            f"a video section that sends only {offered}, which is not allowed here",
+            f"offer {' or '.join(names)} in it (setCodecPreferences)",
+        )
+    return allowed
 
 
 def _read_mid(media: MediaDescription) -> str:

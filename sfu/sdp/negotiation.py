@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sfu.sdp.codecs import AUDIO_FEEDBACK, VIDEO_FEEDBACK, Codec
+from sfu.sdp.codecs import AUDIO_FEEDBACK, VIDEO_CODECS, VIDEO_FEEDBACK, Codec
 from sfu.sdp.document import SdpError, Section, SessionDescription
 from sfu.sdp.media import Direction, Kind, MediaSection, payload_map, read_sections
 
@@ -115,11 +115,12 @@ class OfferChanges:
 # --- reading
 
 
-def parse_offer(sdp: str) -> Offer:
+def parse_offer(sdp: str, video_codecs: Sequence[str] = VIDEO_CODECS) -> Offer:
+    """`video_codecs`: what may be published; others are left out of the answer."""
     description = SessionDescription.parse(sdp)
     if not description.media:
         raise SdpError(None, "an offer without media sections", "add a transceiver before createOffer()")
-    sections = read_sections(description)
+    sections = read_sections(description, video_codecs)
     bundle = _read_bundle(description)
     transport = _transport_section(description, sections, bundle)
     ufrag, password = _read_ice(transport, description.session)

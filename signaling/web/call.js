@@ -4,7 +4,6 @@ import { connect, mayPublish } from "./client.js";
 import { capture, fillChoices } from "./devices.js";
 import { icon } from "./icons.js";
 import { StatisticsReader } from "./statistics.js";
-import { videoCodecs } from "./media.js";
 import { Grid, Tile } from "./tiles.js";
 import { Viewport, layerFor } from "./viewport.js";
 
@@ -407,7 +406,7 @@ export class Call {
     }
     const camera = this.#own("video");
     const codecs = this.#chooser("codec");
-    codecs.replaceChildren(...videoCodecs(this.#room.encrypted).map((name) => new Option(name, name)));
+    codecs.replaceChildren(...this.#room.videoCodecs.map((name) => new Option(name, name)));
     codecs.value = camera?.options.codec ?? codecs.options[0]?.value ?? "";
     codecs.disabled = !camera;
   }

@@ -181,6 +181,11 @@ export class Room extends Emitter {
     return this.#session?.media.slots ?? [];
   }
 
+  /** Video codecs to choose from, the preferred first: what this browser encodes and the server allows. */
+  get videoCodecs() {
+    return this.#session?.media.videoCodecs ?? [];
+  }
+
   /** State of the connection that carries the media. */
   get mediaState() {
     return this.#session?.media.state ?? "closed";

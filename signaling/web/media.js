@@ -32,7 +32,7 @@ const DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#depe
  * @property {boolean} [muted]
  * @property {boolean} [simulcast]  default true
  * @property {number} [layers]      at most that many simulcast layers
- * @property {"VP8" | "H264" | "VP9" | "AV1"} [codec]  the preferred video codec
+ * @property {"VP8" | "H264" | "VP9" | "AV1"} [codec]  of video, if the server allows it; default: the first that everybody can receive
  * @property {string} [scalabilityMode]  of each stream, such as "L3T3_KEY" (VP9 and AV1); several spatial layers replace simulcast
  *
  * @typedef {{mid: string, source: Source, name?: string, muted: boolean, layers?: object[], backup_of?: string}} OfferedTrack
@@ -51,6 +51,8 @@ const DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#depe
  * What the server said of publishing when we joined.
  *
  * @typedef {object} PublishRules
+ * @property {string[]} [video_codecs]  what everybody in the room can receive, the preferred first
+ * @property {string[]} [allowed_video_codecs]
  * @property {Partial<Record<Source, number>>} [max_bitrate_bps]  of all layers of one publication and its backup
  *
  * @typedef {object} Sending
@@ -107,8 +109,15 @@ export class MediaConnection {
     return this.#pc.connectionState;
   }
 
-  get #videoCodecs() {
+  get #receivedCodecs() {
     return this.#handlers.encryption ? ENCRYPTABLE_CODECS : VIDEO_CODECS;
+  }
+
+  /** To send: what this browser encodes and the server allows, the preferred first. */
+  get videoCodecs() {
+    const { video_codecs: common = VIDEO_CODECS, allowed_video_codecs: allowed = common } = this.#rules;
+    const known = (RTCRtpSender.getCapabilities("video")?.codecs ?? []).map(({ mimeType }) => mimeType.slice("video/".length).toUpperCase());
+    return [...new Set([...common, ...allowed])].filter((name) => this.#receivedCodecs.includes(name) && known.includes(name));
   }
 
   get slots() {
@@ -151,9 +160,20 @@ export class MediaConnection {
   async setCodec(local, codec) {
     const sending = this.#senders.get(local);
     if (!sending || local.kind !== "video") return;
-    setCodecs(sending.transceiver, RTCRtpSender.getCapabilities("video")?.codecs ?? [], preferring(this.#videoCodecs, codec));
-    const mode = DEFAULT_MODES[codec ?? ""] ?? ONE_SPATIAL_LAYER;
+    const wanted = this.#sentCodecs(codec);
+    setCodecs(sending.transceiver, RTCRtpSender.getCapabilities("video")?.codecs ?? [], wanted);
+    const mode = DEFAULT_MODES[wanted[0] ?? ""] ?? ONE_SPATIAL_LAYER;
     await this.#change(sending, (encoding) => void ("scalabilityMode" in encoding && Object.assign(encoding, { scalabilityMode: mode })));
+  }
+
+  /**
+   * In their order. Where nothing of what we encode is allowed, the server says so.
+   *
+   * @param {PublishOptions["codec"]} first  if it is allowed
+   */
+  #sentCodecs(first) {
+    const names = this.videoCodecs.length > 0 ? this.videoCodecs : this.#receivedCodecs;
+    return first && names.includes(first) ? [first, ...names.filter((name) => name !== first)] : names;
   }
 
   /** Bits per second. @param {LocalPublication} local */
@@ -163,8 +183,9 @@ export class MediaConnection {
 
   /** @param {LocalPublication} local @param {PublishOptions} options @param {number} limit @returns {Sending} */
   #addSender({ track }, options, limit) {
-    const codec = this.#videoCodecs.find((name) => name === options.codec);
-    const mode = options.scalabilityMode ?? DEFAULT_MODES[codec ?? ""];
+    const codecs = track.kind === "audio" ? AUDIO_CODECS : this.#sentCodecs(options.codec);
+    const itsMode = !options.codec || codecs[0] === options.codec ? options.scalabilityMode : undefined;
+    const mode = itsMode ?? DEFAULT_MODES[codecs[0] ?? ""];
     const possible = track.kind === "video" ? videoLayers(track.getSettings(), { ...options, scalabilityMode: mode }) : undefined;
     const layers = possible && sentLayers(fitLayers(possible, limit));
     const transceiver = this.#pc.addTransceiver(track, {
@@ -173,8 +194,7 @@ export class MediaConnection {
       ...(layers ? { sendEncodings: sendEncodings(layers, mode) } : {}),
     });
     this.#handlers.encryption?.protect(transceiver.sender);
-    const wanted = track.kind === "audio" ? AUDIO_CODECS : preferring(this.#videoCodecs, codec);
-    setCodecs(transceiver, RTCRtpSender.getCapabilities(track.kind)?.codecs ?? [], wanted);
+    setCodecs(transceiver, RTCRtpSender.getCapabilities(track.kind)?.codecs ?? [], codecs);
     if (track.kind === "video") offerExtension(transceiver, DEPENDENCY_DESCRIPTOR);
     return { transceiver, layers, wanted: new Map(), settled: Promise.resolve() };
   }
@@ -312,7 +332,7 @@ export class MediaConnection {
   /** @param {"audio" | "video"} kind */
   #addSlot(kind) {
     const transceiver = this.#pc.addTransceiver(kind, { direction: "recvonly" });
-    setCodecs(transceiver, RTCRtpReceiver.getCapabilities(kind)?.codecs ?? [], kind === "audio" ? AUDIO_CODECS : this.#videoCodecs);
+    setCodecs(transceiver, RTCRtpReceiver.getCapabilities(kind)?.codecs ?? [], kind === "audio" ? AUDIO_CODECS : this.#receivedCodecs);
     if (kind === "video") offerExtension(transceiver, DEPENDENCY_DESCRIPTOR);
     const slot = new Slot(transceiver, this.#handlers.onSlotChange);
     this.#handlers.encryption?.open(transceiver.receiver, () => this.#handlers.onUndecryptable(slot));
@@ -335,17 +355,6 @@ function describe({ source, muted, options }, transceiver, layers) {
     ...(options.name ? { name: options.name } : {}),
     ...(layers ? { layers: layers.map(({ scale, ...layer }) => layer) } : {}),
   };
-}
-
-/** Video codecs to choose from: what this browser encodes and the server forwards. @param {boolean} encrypted  end to end */
-export function videoCodecs(encrypted) {
-  const known = (RTCRtpSender.getCapabilities("video")?.codecs ?? []).map(({ mimeType }) => mimeType.slice("video/".length).toUpperCase());
-  return (encrypted ? ENCRYPTABLE_CODECS : VIDEO_CODECS).filter((name) => known.includes(name));
-}
-
-/** @param {string[]} names @param {string | undefined} first */
-function preferring(names, first) {
-  return first ? [first, ...names.filter((name) => name !== first)] : names;
 }
 
 /**

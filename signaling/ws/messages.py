@@ -174,6 +174,8 @@ class Joined(Response, tag="joined"):
     room: str
     participants: list[ParticipantInfo]
     permissions: PermissionsInfo
+    video_codecs: list[str]
+    allowed_video_codecs: list[str]
     max_bitrate_bps: dict[str, int] = {}
     """By source."""
 

@@ -92,6 +92,8 @@ def joined(conductor: Conductor, member: Member, request: messages.Request) -> m
         room=conductor.room.name,
         participants=[participant_info(one) for one in conductor.room.visible(own)],
         permissions=permissions_info(own.permissions),
+        video_codecs=list(conductor.video_codecs),
+        allowed_video_codecs=list(conductor.rules.video_codecs),
         max_bitrate_bps={source.value: limit for source, limit in conductor.rules.max_bitrate_bps.items()},
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.browser.calls import SMALL, WATCH, CallPage
+from tests.browser.calls import ARTEFACTS, SMALL, WATCH, CallPage
 from tests.browser.chromium import ChromiumPage
 from tests.browser.conftest import Join
 from tests.browser.firefox import Firefox
@@ -25,6 +25,11 @@ BACKUP_RESTS = """room.getStats().then((stats) => {
     && stats.get(one.codecId)?.mimeType === "video/VP8");
   return vp8.length > 0 && vp8.every((one) => one.active === false); })"""
 WIDTH = SMALL["width"]
+
+
+def sends(codec: str) -> str:
+    return f"""room.getStats().then((stats) => [...stats.values()].some((one) => one.type === "outbound-rtp"
+      && one.framesEncoded > 5 && stats.get(one.codecId)?.mimeType === "video/{codec}"))"""
 
 
 async def plays(viewer: CallPage, name: str, codec: str) -> None:
@@ -70,6 +75,24 @@ async def test_a_viewer_of_vp8_alone_gets_the_backup(
     await ben.sees("Ada", WIDTH)
     await plays(ben, "Ada", "VP8")
     await plays(cleo, "Ada", codec)
+
+
+async def test_what_somebody_present_cannot_decode_is_not_chosen(
+    open_page: Callable[..., Awaitable[ChromiumPage]], room: str
+) -> None:
+    """The server prefers H.264, and who is alone sends it."""
+    server = await Server.start(ARTEFACTS / "server-video-codecs.log", flags=("--video-codecs", "H264,VP8"))
+    try:
+        page = await open_page()
+        await page.page.add_init_script(ONLY_VP8)
+        await CallPage.join(page, server.url, room, "Ben", **WATCH)
+        ada = await CallPage.join(await open_page(), server.url, room, "Ada", **SMALL)
+        cleo = await CallPage.join(await open_page(), server.url, f"{room}-alone", "Cleo", **SMALL)
+        await ada.until(sends("VP8"), "sends VP8")
+        await cleo.until(sends("H264"), "sends H.264")
+        assert await cleo.page.evaluate("room.videoCodecs") == ["H264", "VP8"]
+    finally:
+        assert await server.stop() == 0
 
 
 @pytest.mark.slow

@@ -7,9 +7,10 @@ import pytest
 
 from sfu.rooms.conductor import OfferedTrack
 from sfu.rooms.media import NO_LIMIT_BPS
-from sfu.rooms.model import Source
-from sfu.rooms.rules import AUDIO_BPS, OVERHEAD, PublishRules, publish_limit_bps
-from tests.rooms.fakes import CAMERA, LAYERS, SIMULCAST, Client, House
+from sfu.rooms.model import LeaveReason, Permissions, Source
+from sfu.rooms.rules import AUDIO_BPS, OVERHEAD, PublishRules, common_codecs, publish_limit_bps
+from sfu.sdp.document import SdpError
+from tests.rooms.fakes import CAMERA, H264_ONLY, LAYERS, SIMULCAST, Client, House
 from tests.sdp.descriptions import OPUS, VP8, audio, offer_text, video
 
 CAMERA_BPS, SCREEN_BPS = 2_000_000, 3_000_000
@@ -38,6 +39,44 @@ def test_the_limits_of_what_is_published_add_up(sources: list[Source], limit_bps
 def test_one_picture_without_a_limit_frees_the_transport() -> None:
     assert publish_limit_bps([Source.CAMERA, Source.SCREEN_SHARE], CAMERA_ONLY) is None
     assert publish_limit_bps([Source.CAMERA], PublishRules()) is None
+
+
+def test_common_codecs_are_in_the_settings_order_and_never_none() -> None:
+    rules = PublishRules(video_codecs=("H264", "AV1", "VP8"))
+    assert common_codecs([], rules) == ("H264", "AV1", "VP8")
+    assert common_codecs([{"VP8", "H264", "VP9"}, {"VP8", "H264", "AV1"}], rules) == ("H264", "VP8")
+    assert common_codecs([{"VP8"}, {"VP8", "H264"}], rules) == ("VP8",)
+    assert common_codecs([{"VP8"}, {"H264"}], rules) == ("H264", "AV1", "VP8"), "backups are for that"
+
+
+def room_codecs(house: House) -> list[str]:
+    return list(house.conductor.video_codecs)
+
+
+def test_everybody_who_receives_video_counts_for_the_rooms_codecs() -> None:
+    house = House(PublishRules(video_codecs=("H264", "VP8")))
+    assert room_codecs(house) == ["H264", "VP8"]
+    listener = house.join("listener")
+    house.offer(listener, offer_text(audio("a0", "a=recvonly", *OPUS)))
+    assert room_codecs(house) == ["H264", "VP8"], "it receives no video"
+    watcher = house.join("watcher", permissions=Permissions(hidden=True))
+    house.offer(watcher, offer_text(video("v0", "a=recvonly", *VP8)))
+    assert room_codecs(house) == ["VP8"], "hidden or not"
+    house.conductor.leave(watcher.member, LeaveReason.LEFT)
+    assert room_codecs(house) == ["H264", "VP8"]
+
+
+def test_what_is_not_allowed_is_not_published() -> None:
+    house = House(PublishRules(video_codecs=("VP8",)))
+    ada = house.join("ada")
+    sections = video("cam", "a=sendonly", *H264_ONLY, *VP8, formats="98 96 97")
+    house.offer(ada, offer_text(sections, video("v0", "a=recvonly", *H264_ONLY, formats="98")))
+    assert [codec.name for codec in ada.member.media.tracks["cam"].section.codecs] == ["VP8"]
+    assert ada.member.media.receivable == {"H264"}, "received may be anything"
+    with pytest.raises(SdpError, match="only H264") as refused:
+        house.offer(ada, offer_text(video("cam", "a=sendonly", *H264_ONLY, formats="98")))
+    assert "VP8" in refused.value.advice
+    assert "cam" in ada.member.published, "nothing has changed"
 
 
 def publish(house: House, client: Client, *, screen: bool = False, remb: bool = True) -> None:

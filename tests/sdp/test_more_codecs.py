@@ -3,6 +3,7 @@
 
 import pytest
 
+from sfu.sdp.codecs import VIDEO_CODECS
 from sfu.sdp.media import DEPENDENCY_DESCRIPTOR_URI, MediaSection
 from sfu.sdp.negotiation import parse_offer, payload_map
 from tests.sdp.descriptions import OPUS, VP8, audio, captured, offer_text, video
@@ -61,3 +62,18 @@ def test_vp8_publishes_without_dependency_descriptors() -> None:
     line = f"a=extmap:12 {DEPENDENCY_DESCRIPTOR_URI}"
     first = section("video", "98 96", "a=rtpmap:98 VP9/90000", *VP8, line)
     assert first.extensions == {12: DEPENDENCY_DESCRIPTOR_URI}
+
+
+def test_a_publisher_is_answered_with_what_is_allowed_in_its_own_order() -> None:
+    text = captured("chromium-156-all-codecs-offer")
+    everything = [codec.name for codec in parse_offer(text).sections[0].codecs]
+    for allowed in (("VP8", "AV1"), ("H264",), VIDEO_CODECS):
+        found = [codec.name for codec in parse_offer(text, allowed).sections[0].codecs]
+        assert found == [name for name in everything if name in allowed]
+
+
+def test_the_dependency_descriptor_goes_by_the_first_codec_that_is_left() -> None:
+    lines = ["a=rtpmap:45 AV1/90000", "a=rtpmap:96 VP8/90000", f"a=extmap:12 {DEPENDENCY_DESCRIPTOR_URI}", "a=sendonly"]
+    text = offer_text(video("0", *lines, formats="45 96"))
+    assert 12 in parse_offer(text).sections[0].extensions
+    assert 12 not in parse_offer(text, ("VP8",)).sections[0].extensions

@@ -31,6 +31,8 @@ async def test_a_join_lists_who_is_there_and_the_others_hear_of_it(clients: Clie
     joined = await bob.join(name="Bob", identity="bob")
     assert [(one["id"], one["name"], one["identity"]) for one in joined["participants"]] == [(ada.id, "Ada", "ada")]
     assert (joined["identity"], joined["room"], joined["permissions"]["can_publish"]) == ("bob", "tea", True)
+    assert joined["max_bitrate_bps"] == {"camera": 5_000_000, "screen_share": 8_000_000}
+    assert joined["video_codecs"] == joined["allowed_video_codecs"] == ["VP8", "H264", "VP9", "AV1"]
     heard = (await ada.hears("participant_joined"))["participant"]
     assert heard == {"id": bob.id, "identity": "bob", "name": "Bob", "publications": []}
 
