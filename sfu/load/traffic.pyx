@@ -14,6 +14,7 @@ from sfu.engine.handover cimport (
     handover_worker_unlock,
 )
 from sfu.engine.srtp cimport srtp_close, srtp_open
+from sfu.engine.thread_priority cimport prefer_this_thread
 from sfu.engine.transport_cc cimport arrival_log_init
 from sfu.load.picture_log cimport picture_log_look, picture_log_pause
 from sfu.load.program cimport SDES_MAX, Program, sender_init
@@ -75,6 +76,7 @@ cdef void run(TrafficState *t) noexcept nogil:
     cdef timespec pause
     cdef bint more
     prctl(PR_SET_TIMERSLACK, 1)
+    prefer_this_thread()       # what Python's part of the bots waits for is not to be measured as the server's latency
     while pysfu_load(&t.running):
         handover_worker_lock(&t.lock)
         send_due(t)
