@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a join costs the server: CPU time from the websocket to connected media, in rooms of 10, 100 and 1,000.
 
-The server's CPU time alone, whoever else runs; joins per second and core are its inverse. The joining bots are another
-process (`python -m benchmarks.joins`). The first few of a room publish a microphone, the others listen and watch. Then
-rooms of four who all publish.
+The server's CPU time alone, whoever else runs; media that flows meanwhile is the worker's, and in the first figure
+only. The joining bots are another process (`python -m benchmarks.joins`). The first few of a room publish a small
+camera, the others watch. Then rooms of four who all publish, with sound.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,9 @@ from benchmarks.figures import Figure
 from benchmarks.namespaces import Place, place
 from benchmarks.processes import ROOT, cpu_ns, environment, server, stop, thread_cpu_ns
 from sfu.load.media import AudioSpec, VideoLayer, VideoSpec
-from sfu.load.peer import LightPeer, LightSpec
+from sfu.load.native import NativePeer, TrafficHub
+from sfu.load.peer import LightSpec
+from sfu.load.traffic import Traffic
 from sfu.transport.certificate import Certificate
 
 SIZES: Final = (10, 100, 1000)
@@ -67,6 +70,7 @@ class Spent:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
+        self._began_s = time.monotonic()
         self._cpu_ns, self._main_ns, self._resident = cpu_ns(pid), thread_cpu_ns(pid)[pid], resident_bytes(pid)
 
     def figures(self, what: str, joins: int, series: str = "", x: float | None = None, axis: str = "") -> list[Figure]:
@@ -76,7 +80,8 @@ class Spent:
         return [
             Figure(f"{what}: server's CPU time", spent_ms, "ms a join", series, x, axis),
             Figure(f"{what}: of it Python's", main_ms, "ms a join"),
-            Figure(f"{what}: joins a second and core", 1e3 / spent_ms, "joins"),
+            Figure(f"{what}: joins", joins / (time.monotonic() - self._began_s), "a second"),
+            Figure(f"{what}: joins a second of Python", 1e3 / main_ms, "joins"),
             Figure(f"{what}: resident memory", grown / 1e3, "kB a participant"),
         ]
 
@@ -111,7 +116,9 @@ class Crowd:
 
 async def bots(url: str) -> None:
     certificate = Certificate()
-    inside: list[LightPeer] = []
+    # Their media runs in a native thread: else the bots would be what is waited for.
+    hub = TrafficHub(Traffic())
+    inside: list[NativePeer] = []
     rooms: dict[str, int] = {}
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
@@ -123,13 +130,15 @@ async def bots(url: str) -> None:
                 number = rooms.get(room, 0)
                 rooms[room] = number + 1
                 publishes = number < publishers
+                small = publishers == SMALL_ROOM
                 spec = LightSpec(
                     room,
                     f"bot {number}",
-                    audio=AudioSpec() if publishes else None,
-                    video=SMALL_VIDEO if publishes and publishers == SMALL_ROOM else None,
+                    # A thousand ears cost more than their joins.
+                    audio=AudioSpec() if publishes and small else None,
+                    video=SMALL_VIDEO if publishes else None,
                 )
-                inside.append(await LightPeer.join(url, spec, certificate=certificate))
+                inside.append(await NativePeer.enter(url, spec, hub, certificate=certificate))
 
         await asyncio.gather(*(enter(room, int(publishers), waiting) for _ in range(AT_ONCE)))
         print(len(inside), flush=True)

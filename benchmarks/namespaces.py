@@ -37,12 +37,13 @@ class Place:
     """Namespaces; None: the machine's own."""
     client: str | None
     client_address: str
+    urgent: bool = True
+    """With real-time priority where we may. Not where a program is overloaded: nothing else on its core would run."""
 
-    @staticmethod
-    def command(namespace: str | None, core: int | None) -> list[str]:
+    def command(self, namespace: str | None, core: int | None) -> list[str]:
         """What to put before a command line to run it there, on that core, ahead of other work where we may."""
         enter = [] if namespace is None else ["ip", "netns", "exec", namespace]
-        urgent = ["chrt", "--rr", PRIORITY] if may_be_urgent() else []
+        urgent = ["chrt", "--rr", PRIORITY] if self.urgent and may_be_urgent() else []
         return enter + urgent + ([] if core is None else ["taskset", "-c", str(core)])
 
 

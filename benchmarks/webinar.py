@@ -15,6 +15,8 @@ from benchmarks.scenario import Group, Scenario, Spread, Window
 VIEWERS: Final = (1000,)
 VIDEO, AUDIO, PAIR_VIDEO, PAIR_AUDIO = 0, 1, 2, 3
 AUDIO_PPS: Final = 50
+# Each makes some ten control calls, whose wait is what an overload is measured for.
+OVERLOAD_JOINS_PER_S: Final = 5.0
 AXIS: Final = "viewers"
 
 
@@ -23,8 +25,16 @@ def run(arguments: Sequence[str]) -> list[Figure]:
     parser.add_argument("--viewers", type=int, nargs="+", default=VIEWERS)
     parser.add_argument("--packets", type=int, default=4, help="of each frame: every frame is as big as a keyframe")
     parser.add_argument("--fps", type=float, default=8.0)
+    parser.add_argument(
+        "--overload",
+        action="store_true",
+        help="while more is sent than goes: people join, normal priority, the server on any core",
+    )
     options = parser.parse_args(arguments)
+    if options.overload:
+        options.server_core = None
     with place(options.way) as where:
+        where = replace(where, urgent=not options.overload)
 
         def once(viewers: int) -> Window:
             groups = (
@@ -40,7 +50,8 @@ def run(arguments: Sequence[str]) -> list[Figure]:
                     audio_group=PAIR_AUDIO,
                 ),
             )
-            scenario = Scenario(groups, burst_packets=options.packets, fps=options.fps)
+            joins_per_s = OVERLOAD_JOINS_PER_S if options.overload else 0.0
+            scenario = Scenario(groups, burst_packets=options.packets, fps=options.fps, joins_per_s=joins_per_s)
             expected_pps = viewers * (options.packets * options.fps + AUDIO_PPS)
             return measure(replace(scenario, expected_pps=expected_pps), where, options)
 
@@ -70,6 +81,7 @@ def describe(viewers: int, packets: int, windows: Sequence[Window]) -> list[Figu
         Figure(
             f"{what}: the same over N × packets × CPU a packet", middle([after(o) for o in spreads]) / fan_out_us, "×"
         ),
+        Figure(f"{what}: joins", middle([w.joins / w.seconds for w in windows]), "a second"),
         Figure(f"{what}: control calls", middle([w.control_calls / w.seconds for w in windows]), "a second"),
         Figure(f"{what}: they wait, p99", middle([w.control_wait_us(99) for w in windows]), "µs at most"),
         Figure(f"{what}: packets to viewers", middle([w.received / w.seconds for w in windows]), "a second"),

@@ -18,7 +18,14 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from sfu.rooms.conductor import Conductor
 from sfu.rooms.directory import Directory
 from sfu.rooms.errors import RoomError
-from sfu.rooms.events import ParticipantEvent, Removed
+from sfu.rooms.events import (
+    ParticipantEvent,
+    ParticipantJoined,
+    ParticipantLeft,
+    ParticipantUpdated,
+    QualityChanged,
+    Removed,
+)
 from sfu.rooms.member import Member
 from sfu.rooms.model import LeaveReason, Permissions
 from sfu.sdp.negotiation import SdpError
@@ -54,6 +61,11 @@ ERROR_RATE: Final = 1.0
 ERROR_BURST: Final = 100.0
 # Unsent messages of a client that does not read.
 MAX_QUEUED_BYTES: Final = 4 * 1024 * 1024
+# In a room with more people, who comes and goes is told a few times a second, together: else a thousand who join at
+# once are a million wake-ups.
+CROWD: Final = 30
+ROSTER_DELAY_S: Final = 0.1
+ROSTER_EVENTS: Final = (ParticipantJoined, ParticipantLeft, ParticipantUpdated, QualityChanged)
 # Of who brings no token, which is possible with --dev only.
 GUEST: Final = Permissions(can_update_metadata=True)
 
@@ -72,6 +84,22 @@ class Services:
 class _Close:
     code: int
     reason: str
+
+
+class _Texts:
+    """What is told to everybody in a room is encoded once: an event is one object for all, one after another."""
+
+    def __init__(self) -> None:
+        self._event: ParticipantEvent | None = None
+        self._text = ""
+
+    def of(self, event: ParticipantEvent) -> str:
+        if event is not self._event:
+            self._event, self._text = event, messages.encode(translate.event(event))
+        return self._text
+
+
+_texts: Final = _Texts()
 
 
 class Session:
@@ -99,6 +127,9 @@ class Session:
         try:
             async for message in self._socket:
                 self._receive(message)
+        except ConnectionResetError:
+            # A ping came just before the end, and its answer went nowhere.
+            pass
         finally:
             join_timer.cancel()
             self._disconnected()
@@ -258,7 +289,11 @@ class Session:
             going_away = event.reason is LeaveReason.SHUTDOWN
             self._close(WSCloseCode.GOING_AWAY if going_away else WSCloseCode.OK, event.reason)
         else:
-            self._send(translate.event(event))
+            self._send_text(_texts.of(event), lazily=isinstance(event, ROSTER_EVENTS) and self._in_a_crowd)
+
+    @property
+    def _in_a_crowd(self) -> bool:
+        return self._conductor is not None and len(self._conductor.members) > CROWD
 
     def _refuse(
         self, code: str, message: str, advice: str, request_id: int | None = None, *, fatal: bool = False
@@ -275,9 +310,13 @@ class Session:
             self._refuse("join_timeout", f"no join within {JOIN_TIMEOUT_S:.0f} s", "join at once", fatal=True)
 
     def _send(self, message: messages.Message) -> None:
+        if not self._closing:
+            self._send_text(messages.encode(message))
+
+    def _send_text(self, text: str, *, lazily: bool = False) -> None:
+        """`lazily`: with what follows, at the latest after `ROSTER_DELAY_S`. The order stays."""
         if self._closing:
             return
-        text = messages.encode(message)
         self._queued_bytes += len(text)
         if self._queued_bytes > MAX_QUEUED_BYTES:
             logger.warning("%s does not read its messages: dropped", self._name)
@@ -289,7 +328,10 @@ class Session:
                 self._request.transport.abort()
             return
         self._outgoing.append(text)
-        self._wake.set()
+        if not lazily:
+            self._wake.set()
+        elif len(self._outgoing) == 1:
+            asyncio.get_running_loop().call_later(ROSTER_DELAY_S, self._wake.set)
 
     def _close(self, code: int, reason: str) -> None:
         """After what was sent before. Nothing is sent or taken any more."""

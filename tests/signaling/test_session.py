@@ -181,3 +181,28 @@ async def test_a_client_that_does_not_read_is_dropped(
     assert server.directory.participants == 1
     assert await ada.still_works()
     deaf.vanish()
+
+
+async def test_in_a_crowd_all_are_told_who_comes_and_goes_in_order(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are told together, a moment later; what depends on it still comes behind it."""
+    monkeypatch.setattr(session, "CROWD", 3)
+    crowd = [await clients.join(f"P{index}") for index in range(5)]
+    await crowd[0].request("offer", sdp=offer())
+    came = [await clients.join(f"late {index}") for index in range(3)]
+    await came[0].request("leave")
+    assert (await came[2].request("offer", sdp=offer(), tracks=TRACKS))["type"] == "answer"
+    await crowd[0].hears("published", lambda message: message["participant"] == came[2].id)
+    roster = [one for one in crowd[0].told if one["type"] in ("participant_joined", "participant_left")]
+    heard = [one["participant"] if isinstance(one["participant"], str) else one["participant"]["id"] for one in roster]
+    assert heard == [*(one.id for one in crowd[1:]), *(one.id for one in came), came[0].id]
+
+
+async def test_a_crowd_hears_of_a_newcomer_without_anything_else_happening(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "CROWD", 1)
+    ada = await clients.join("Ada")
+    bob = await clients.join("Bob")
+    assert (await ada.hears("participant_joined"))["participant"]["id"] == bob.id
