@@ -146,7 +146,8 @@ class Conductor:
     @property
     def video_codecs(self) -> tuple[str, ...]:
         """What everybody present can receive, of what may be sent; the preferred first."""
-        receivable = (member.media.receivable for member in self.members.values())
+        # A set: of a crowd most can receive the same.
+        receivable = {member.media.receivable for member in self.members.values()}
         return common_codecs((one for one in receivable if one), self.rules)
 
     # --- requests

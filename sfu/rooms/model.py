@@ -118,7 +118,7 @@ class Publication:
         return self.source.kind
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Participant:
     id: ParticipantId
     identity: str

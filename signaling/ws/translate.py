@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Between the rooms' objects and the protocol's messages. No decisions, no state."""
+"""Between the rooms' objects and the protocol's messages. No decisions, and no state but what saves doing it again."""
 
 from __future__ import annotations
 
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from sfu.rooms import events
 from sfu.rooms.conductor import Answer, Conductor, OfferedTrack
@@ -15,15 +16,26 @@ from signaling.ws import messages
 RETRY_AFTER_MS: Final = {LeaveReason.LOST: 0, LeaveReason.SHUTDOWN: 1000}
 
 
+# Who joins is told of everybody. In a crowd nearly all only look on, and are the same in each list.
+_onlookers: Final[WeakKeyDictionary[Participant, messages.ParticipantInfo]] = WeakKeyDictionary()
+
+
 def participant_info(participant: Participant) -> messages.ParticipantInfo:
-    return messages.ParticipantInfo(
+    name, metadata, attributes = participant.name, participant.metadata, participant.attributes
+    known = None if participant.publications else _onlookers.get(participant)
+    if known and known.name == name and known.metadata == metadata and known.attributes == attributes:
+        return known
+    info = messages.ParticipantInfo(
         id=participant.id,
         identity=participant.identity,
-        name=participant.name,
+        name=name,
         publications=[publication_info(one) for one in participant.publications.values()],
-        metadata=participant.metadata,
-        attributes=participant.attributes,
+        metadata=metadata,
+        attributes=dict(attributes),
     )
+    if not participant.publications:
+        _onlookers[participant] = info
+    return info
 
 
 def permissions_info(permissions: Permissions) -> messages.PermissionsInfo:
