@@ -113,7 +113,7 @@ class Settings(BaseModel):
     screen_limit_kbps: int = Field(default=8000, ge=0, le=1_000_000, json_schema_extra=_allowed(RATE_ALLOWED))
     """The same for a shared screen."""
     video_codecs: tuple[VideoCodec, ...] = Field(
-        default=("VP8", "H264", "VP9", "AV1"), json_schema_extra=_allowed(CODECS_ALLOWED)
+        default=get_args(VideoCodec), json_schema_extra=_allowed(CODECS_ALLOWED)
     )
     """What pictures may be sent in, the preferred first. Clients are told which of them everybody in the room can
     receive, and send the first that they can encode. Others are left out of answers."""

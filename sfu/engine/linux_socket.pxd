@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of the Linux socket interface that udp.pyx uses and Cython's libc declarations lack."""
+"""The parts of the Linux socket interface that the UDP socket and the load client use and Cython's libc declarations lack."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 
 cdef extern from *:
@@ -88,3 +88,9 @@ cdef extern from "<netinet/in.h>" nogil:
 
 cdef extern from "<unistd.h>" nogil:
     int c_close "close"(int fd)
+
+cdef enum:
+    MESSAGE_CONTROL_SIZE = 128  # bytes; the most are packet info, drops, timestamp and segment size on the way in: 120
+
+cdef struct MessageControl:     # of one message
+    uint64_t aligned[16]        # MESSAGE_CONTROL_SIZE bytes, aligned for cmsghdr

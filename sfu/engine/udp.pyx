@@ -30,20 +30,15 @@ cdef enum:
     SEND_PACKETS = 512                      # of one sendmmsg, counting each segment
     GSO_MAX_SEGMENTS = 32                   # kernels before 5.x refuse more than 64; the gain is had at 16
     GSO_MAX_SIZE = 65_507                   # bytes: the longest UDP payload over IPv4
-    CONTROL_SIZE = 128                      # bytes; packet info and segment size: 64
 
 cdef uint8_t[16] UNSPECIFIED = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-
-
-cdef struct ControlBuffer:
-    uint64_t aligned[16]                    # CONTROL_SIZE bytes, aligned for cmsghdr
 
 
 cdef struct UdpScratch:
     UdpInbound *inbound
     mmsghdr out_messages[128]               # SEND_MESSAGES each
     sockaddr_storage out_names[128]
-    ControlBuffer out_controls[128]
+    MessageControl out_controls[128]
     iovec out_vectors[512]                  # SEND_PACKETS
     uint32_t out_packets[128]               # of each message
 

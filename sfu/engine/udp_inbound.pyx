@@ -7,7 +7,7 @@ behind it.
 
 from libc.errno cimport EAGAIN, EINTR, errno as c_errno
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
@@ -20,7 +20,6 @@ from sfu.engine.udp cimport UDP_BATCH, UDP_BUFFER_SIZE
 
 cdef enum:
     LONGEST_WAIT_US = 10_000_000
-    CONTROL_SIZE = 128          # bytes; packet info, drops, timestamp and segment size: 120
     RUN_SIZE = 65_536           # bytes; a run, with its IP header, is no longer
     # Between the buffers of runs. Half a page more than a run, so that their beginnings, all that single datagrams touch,
     # spread over the sets of the caches as those of small buffers do. Untouched pages cost address space only.
@@ -29,15 +28,11 @@ cdef enum:
 cdef uint8_t[12] V4_MAPPED = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
 
 
-cdef struct ControlBuffer:
-    uint64_t aligned[16]        # CONTROL_SIZE bytes, aligned for cmsghdr
-
-
 cdef struct UdpInbound:
     mmsghdr messages[64]        # UDP_BATCH each
     iovec vectors[64]
     sockaddr_storage names[64]
-    ControlBuffer controls[64]
+    MessageControl controls[64]
     uint8_t *data
     uint32_t count              # messages of the last recvmmsg
     uint32_t at                 # the first that is not handed out; before `count` only where a batch had no room for all
@@ -151,7 +146,7 @@ cdef void fetch(UdpInbound *inbound, UdpSocket *udp, uint32_t n) noexcept nogil:
     for i in range(n):
         message = &inbound.messages[i].msg_hdr
         message.msg_namelen = sizeof(sockaddr_storage)
-        message.msg_controllen = CONTROL_SIZE
+        message.msg_controllen = MESSAGE_CONTROL_SIZE
         message.msg_flags = 0
     while True:
         got = recvmmsg(udp.fd, inbound.messages, n, MSG_DONTWAIT, NULL)

@@ -429,7 +429,7 @@ cdef class Worker:
             raise MemoryError
         try:
             with nogil:
-                handover_control_lock(&w.lock)
+                self._take_lock()
                 f = forwarder_of(w.router, handle)
                 if f != NULL:
                     log = f.log

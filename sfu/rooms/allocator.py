@@ -183,8 +183,7 @@ class Allocator:
 
     def run(self, members: Iterable[Member], now_us: int) -> None:
         ladders: dict[SentTrack, Ladder] = {}
-        limited: list[_Run] = []
-        claims: list[Claim] = []
+        limited: list[tuple[_Run, Claim]] = []
         for member in members:
             account = self._account(member)
             account.ran_us = now_us
@@ -199,10 +198,10 @@ class Allocator:
             if ruling is not None:
                 self._carry_out(run, claim, ruling, now_us)
             else:
-                limited.append(run)
-                claims.append(claim)
-        if limited:
-            self._share(limited, claims, now_us)
+                limited.append((run, claim))
+        rulings = weighed([claim for _, claim in limited], now_us) if limited else ()
+        for (run, claim), ruling in zip(limited, rulings, strict=True):
+            self._carry_out(run, claim, ruling, now_us)
 
     def _give(self, run: _Run, *, least: bool) -> None:
         """All that is wished for, or the lowest layers of it."""
@@ -219,10 +218,6 @@ class Allocator:
         run.account.satisfaction = 1.0
         self._tell_paused(run, {seat.publication.id: PauseReason.OVERLOAD for seat in run.seats if seat.shed})
         self._tell_wanted(run, wanted_bps)
-
-    def _share(self, runs: Sequence[_Run], claims: Sequence[Claim], now_us: int) -> None:
-        for run, claim, ruling in zip(runs, claims, weighed(claims, now_us), strict=True):
-            self._carry_out(run, claim, ruling, now_us)
 
     def _carry_out(self, run: _Run, claim: Claim, ruling: Ruling, now_us: int) -> None:
         self._apply(run, ruling.verdicts, starting=claim.starting)

@@ -310,8 +310,7 @@ class Session:
             self._refuse("join_timeout", f"no join within {JOIN_TIMEOUT_S:.0f} s", "join at once", fatal=True)
 
     def _send(self, message: messages.Message) -> None:
-        if not self._closing:
-            self._send_text(messages.encode(message))
+        self._send_text(messages.encode(message))
 
     def _send_text(self, text: str, *, lazily: bool = False) -> None:
         """`lazily`: with what follows, at the latest after `ROSTER_DELAY_S`. The order stays."""
