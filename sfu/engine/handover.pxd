@@ -27,6 +27,7 @@ cdef struct Handover:
     uint64_t worker_turns       # times the worker had it
     uint64_t control_turns
     uint64_t most_slices_waited # worker's turns that ended while one control call waited, the most so far
+    uint64_t most_calls_waited  # control calls that began while the worker waited once, the most so far
 
 
 cdef int handover_init(Handover *lock) noexcept nogil            # 0, or an errno

@@ -38,6 +38,7 @@ cdef int handover_init(Handover *lock) noexcept nogil:
     lock.worker_turns = 0
     lock.control_turns = 0
     lock.most_slices_waited = 0
+    lock.most_calls_waited = 0
     error = pthread_mutex_init(&lock.mutex, NULL)
     if error == 0:
         error = pthread_cond_init(&lock.worker_may, NULL)
@@ -53,12 +54,15 @@ cdef void handover_destroy(Handover *lock) noexcept nogil:
 
 
 cdef void handover_worker_lock(Handover *lock) noexcept nogil:
+    cdef uint64_t before
     pthread_mutex_lock(&lock.mutex)
+    before = lock.control_turns
     lock.worker_waiting = True
     while lock.held or (lock.control_turn and lock.control_waiting > 0):
         pthread_cond_wait(&lock.worker_may, &lock.mutex)
     lock.worker_waiting = False
     lock.held = True
+    lock.most_calls_waited = max(lock.most_calls_waited, lock.control_turns - before)
     pthread_mutex_unlock(&lock.mutex)
 
 
@@ -171,3 +175,7 @@ cdef class HandoverLock:
     @property
     def most_slices_waited(self):
         return self.lock.most_slices_waited
+
+    @property
+    def most_calls_waited(self):
+        return self.lock.most_calls_waited
