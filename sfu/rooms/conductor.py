@@ -51,6 +51,7 @@ from sfu.rooms.model import (
 from sfu.rooms.regulator import Regulator
 from sfu.rooms.relays import OpenLeg, Relays
 from sfu.rooms.room import Room
+from sfu.rooms.roster import Roster, is_crowd
 from sfu.rooms.rules import PublishRules, common_codecs, publish_limit_bps
 from sfu.rooms.speakers import SILENT, Speakers
 from sfu.sdp.negotiation import MediaSection, parse_offer
@@ -136,6 +137,9 @@ class Conductor:
         self._loop = loop
         self._clock = clock
         self._on_empty = on_empty
+        self._receivable: Counter[frozenset[str]] = Counter()
+        """Members by the video codecs that they play: of a crowd most the same."""
+        self._roster = Roster()
         self._speakers = Speakers()
         self._levels = _Levels()
         self.regulator: Final = Regulator(self.members, self._speakers)
@@ -146,9 +150,7 @@ class Conductor:
     @property
     def video_codecs(self) -> tuple[str, ...]:
         """What everybody present can receive, of what may be sent; the preferred first."""
-        # A set: of a crowd most can receive the same.
-        receivable = {member.media.receivable for member in self.members.values()}
-        return common_codecs((one for one in receivable if one), self.rules)
+        return common_codecs(self._receivable, self.rules)
 
     # --- requests
 
@@ -172,6 +174,7 @@ class Conductor:
         member.media = ParticipantMedia(plane.port, plane.open_transport, member)
         self._count(plane.port, 1)
         self.members[participant.id] = member
+        self._roster.entered(participant)
         self._journal.joined(self.room.name, participant)
         return member
 
@@ -180,6 +183,7 @@ class Conductor:
         if self.members.pop(member.participant.id, None) is None:
             return
         self._count(member.media.port, -1)
+        self._count_codecs(member.media.receivable, frozenset())
         self._levels.forget(member.participant.id)
         self.regulator.forget(member.participant)
         member.media.close()
@@ -195,6 +199,15 @@ class Conductor:
             counter[port] += more
             if not counter[port]:
                 del counter[port]
+
+    def _count_codecs(self, before: frozenset[str], now: frozenset[str]) -> None:
+        """Of one member. Empty: it receives no video, or is not there."""
+        if before:
+            self._receivable[before] -= 1
+            if not self._receivable[before]:
+                del self._receivable[before]
+        if now:
+            self._receivable[now] += 1
 
     def offer(self, member: Member, sdp: str, described: Mapping[Mid, OfferedTrack]) -> Answer:
         """SdpError or RoomError if it is not acceptable; then nothing has changed."""
@@ -216,7 +229,11 @@ class Conductor:
             self.room.check_may_publish(member.participant, sources, more)
         member.silenced = silenced
         declared = {mid: track.layers for mid, track in described.items()}
-        answer = member.media.negotiate(offer, declared, skip=silenced)
+        played = member.media.receivable
+        try:
+            answer = member.media.negotiate(offer, declared, skip=silenced)
+        finally:
+            self._count_codecs(played, member.media.receivable)
         member.bound = {mid: one for mid, one in member.bound.items() if continues and mid in member.media.slots}
         member.deadline_us = None
         member.undecodable.clear()
@@ -300,6 +317,7 @@ class Conductor:
         for member in list(self.members.values()):
             if member.deadline_us is not None and now_us >= member.deadline_us:
                 self.leave(member, LeaveReason.LOST)
+        self._tell_roster()
         self._sample_speakers(readings, now_us)
         self.regulator.tick(readings, now_us)
         self.relays.settle(self.members.values())
@@ -334,11 +352,18 @@ class Conductor:
     def _on_room_event(self, event: RoomEvent) -> None:
         origin = _origin(event)
         self._note(event)
+        if is_crowd(len(self.members)) and self._roster.takes(event):
+            return
+        self._tell_roster()
         for member in list(self.members.values()):
             if member.participant is not origin:
                 member.tell(event)
         if _changes_what_is_offered(event):
             self.plan_soon(None)
+
+    def _tell_roster(self) -> None:
+        """Before anything else that follows from it."""
+        self._roster.tell(list(self.members.values()))
 
     def _note(self, event: RoomEvent) -> None:
         if isinstance(event, Published):
@@ -397,6 +422,8 @@ class Conductor:
                 if publication is not None:
                     spare.remove(publication)
             if publication is None:
+                # First who is there, as it was until now: else the newcomer would come with it, and it once more.
+                self._tell_roster()
                 publication = self.room.publish(
                     member.participant, told.source, name=told.name, muted=told.muted, layers=track.layers
                 )

@@ -44,8 +44,18 @@ class PublicationUpdated:
     publication: Publication
 
 
-RoomEvent = ParticipantJoined | ParticipantLeft | ParticipantUpdated | Published | Unpublished | PublicationUpdated
+RosterChange = ParticipantJoined | ParticipantLeft | ParticipantUpdated
+"""Who is there."""
+
+RoomEvent = RosterChange | Published | Unpublished | PublicationUpdated
 """Of a room: all participants but the one it is about hear of it. That one hears of it too where others caused it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RosterChanged:
+    """In a crowd several changes come together, in their order."""
+
+    changes: tuple[RosterChange, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +120,9 @@ class BackupWanted:
 
 @dataclass(frozen=True, slots=True)
 class QualityChanged:
-    """How good the connections of these participants are: 1 (bad) to 5."""
+    """How good the connections of these participants are: 1 (bad) to 5. None: it is not told any more."""
 
-    scores: tuple[tuple[Participant, int], ...]
+    scores: tuple[tuple[Participant, int | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,5 +154,5 @@ class Removed:
 MediaEvent = SlotBound | LayerChanged | SubscriptionPaused | PublishLayers | BackupWanted | QualityChanged
 """Of what one participant receives and sends."""
 
-ParticipantEvent = RoomEvent | MediaEvent | SpeakersChanged | PermissionsChanged | MediaLost | Removed
+ParticipantEvent = RoomEvent | RosterChanged | MediaEvent | SpeakersChanged | PermissionsChanged | MediaLost | Removed
 """What one participant's listener hears."""

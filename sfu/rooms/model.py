@@ -118,7 +118,7 @@ class Publication:
         return self.source.kind
 
 
-@dataclass(slots=True, eq=False, weakref_slot=True)
+@dataclass(slots=True, eq=False)
 class Participant:
     id: ParticipantId
     identity: str
@@ -131,6 +131,8 @@ class Participant:
     publications: dict[PublicationId, Publication] = field(default_factory=dict)
     wishes: dict[PublicationId, Wish] = field(default_factory=dict)
     """Only those that differ from the default, and only of living publications."""
+    described: object = None
+    """A door's own: what it made of the above for others. The room takes it away when that has changed."""
 
     def wish(self, publication: PublicationId) -> Wish:
         return self.wishes.get(publication, NO_WISH)

@@ -47,12 +47,13 @@ class Room:
         self.name: Final = name
         self.participants: Final[dict[ParticipantId, Participant]] = {}
         self.publications: Final[dict[PublicationId, Publication]] = {}
+        self._by_identity: dict[str, Participant] = {}
         self._emit = emit
         self._numbers: set[int] = set()
         self._order = count(1)
 
     def find_identity(self, identity: str) -> Participant | None:
-        return next((one for one in self.participants.values() if one.identity == identity), None)
+        return self._by_identity.get(identity)
 
     def join(
         self,
@@ -74,6 +75,7 @@ class Room:
             attributes=dict(attributes or {}),
         )
         self.participants[participant.id] = participant
+        self._by_identity[identity] = participant
         self._tell(participant, ParticipantJoined(participant))
         return participant
 
@@ -85,6 +87,8 @@ class Room:
         """With all it published. One event: who is told that somebody left knows that the publications went along."""
         if self.participants.pop(participant.id, None) is None:
             return
+        if self._by_identity.get(participant.identity) is participant:
+            del self._by_identity[participant.identity]
         for publication in participant.publications.values():
             self._forget(publication)
         self._tell(participant, ParticipantLeft(participant, reason))
@@ -120,6 +124,7 @@ class Room:
         participant.metadata = before[1] if metadata is None else metadata
         participant.attributes = before[2] if attributes is None else dict(attributes)
         if before != (participant.name, participant.metadata, participant.attributes):
+            participant.described = None
             self._tell(participant, ParticipantUpdated(participant))
 
     def publish(
@@ -143,6 +148,7 @@ class Room:
             layers=tuple(layers),
         )
         participant.publications[publication.id] = publication
+        participant.described = None
         self.publications[publication.id] = publication
         self._tell(participant, Published(publication))
         return publication
@@ -173,6 +179,7 @@ class Room:
     def unpublish(self, publication: Publication) -> None:
         if publication.participant.publications.pop(publication.id, None) is None:
             return
+        publication.participant.described = None
         self._forget(publication)
         self._tell(publication.participant, Unpublished(publication))
 
@@ -190,6 +197,7 @@ class Room:
         publication.muted = before[1] if muted is None else muted
         publication.layers = before[2] if layers is None else layers
         if before != (publication.name, publication.muted, publication.layers):
+            publication.participant.described = None
             self._tell(publication.participant, PublicationUpdated(publication))
 
     def own_publication(self, participant: Participant, publication: PublicationId) -> Publication:

@@ -63,7 +63,7 @@ const RECONNECT_JITTER = 0.3;
  * @property {{publication: Publication, slot: Slot, track: MediaStreamTrack}} detached
  * @property {{publication: Publication, spatial: number, temporal: number}} layer  what the server forwards of it
  * @property {{publication: Publication, reason: "bandwidth" | "overload" | null}} paused  the server forwards nothing of it; null: it does again
- * @property {{participantId: string, score: number}} quality  of a connection, 1 (bad) to 5; may be ours
+ * @property {{participantId: string, score: number | null}} quality  of a connection, 1 (bad) to 5; null: not told any more. May be ours
  * @property {Publication} undecryptable  it comes, but with another passphrase or without any; told again now and then
  * @property {string[]} speakers      ids of the participants that speak, the loudest first; ours may be among them
  * @property {{before: Permissions, now: Permissions}} permissionsChanged  of ours

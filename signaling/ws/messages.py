@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 PROTOCOL_VERSION: Final = 1
 
@@ -172,7 +172,8 @@ class Joined(Response, tag="joined"):
     participant: str
     identity: str
     room: str
-    participants: list[ParticipantInfo]
+    participants: list[Raw]
+    """Each a `ParticipantInfo`."""
     permissions: PermissionsInfo
     video_codecs: list[str]
     allowed_video_codecs: list[str]
@@ -216,7 +217,8 @@ class Error(Response, tag="error"):
 
 
 class ParticipantJoined(Message, tag="participant_joined"):
-    participant: ParticipantInfo
+    participant: Raw
+    """A `ParticipantInfo`."""
 
 
 class ParticipantLeft(Message, tag="participant_left"):
@@ -225,7 +227,8 @@ class ParticipantLeft(Message, tag="participant_left"):
 
 
 class ParticipantUpdated(Message, tag="participant_updated"):
-    participant: ParticipantInfo
+    participant: Raw
+    """A `ParticipantInfo`."""
 
 
 class PermissionsChanged(Message, tag="permissions_changed"):
@@ -286,7 +289,7 @@ class PublishBackup(Message, tag="publish_backup"):
 
 class QualityInfo(Struct):
     id: str
-    score: int
+    score: int | None
 
 
 class Quality(Message, tag="quality"):
@@ -339,6 +342,11 @@ _encoder = msgspec.json.Encoder()
 
 def encode(message: Message) -> str:
     return _encoder.encode(message).decode()
+
+
+def encoded(part: Struct) -> Raw:
+    """To be put into messages."""
+    return Raw(_encoder.encode(part))
 
 
 def decode(text: str) -> ClientMessage:

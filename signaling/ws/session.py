@@ -18,14 +18,7 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from sfu.rooms.conductor import Conductor
 from sfu.rooms.directory import Directory
 from sfu.rooms.errors import RoomError
-from sfu.rooms.events import (
-    ParticipantEvent,
-    ParticipantJoined,
-    ParticipantLeft,
-    ParticipantUpdated,
-    QualityChanged,
-    Removed,
-)
+from sfu.rooms.events import ParticipantEvent, Removed
 from sfu.rooms.member import Member
 from sfu.rooms.model import LeaveReason, Permissions
 from sfu.sdp.negotiation import SdpError
@@ -61,11 +54,6 @@ ERROR_RATE: Final = 1.0
 ERROR_BURST: Final = 100.0
 # Unsent messages of a client that does not read.
 MAX_QUEUED_BYTES: Final = 4 * 1024 * 1024
-# In a room with more people, who comes and goes is told a few times a second, together: else a thousand who join at
-# once are a million wake-ups.
-CROWD: Final = 30
-ROSTER_DELAY_S: Final = 0.1
-ROSTER_EVENTS: Final = (ParticipantJoined, ParticipantLeft, ParticipantUpdated, QualityChanged)
 # Of who brings no token, which is possible with --dev only.
 GUEST: Final = Permissions(can_update_metadata=True)
 
@@ -91,12 +79,13 @@ class _Texts:
 
     def __init__(self) -> None:
         self._event: ParticipantEvent | None = None
-        self._text = ""
+        self._texts: tuple[str, ...] = ()
 
-    def of(self, event: ParticipantEvent) -> str:
+    def of(self, event: ParticipantEvent) -> tuple[str, ...]:
         if event is not self._event:
-            self._event, self._text = event, messages.encode(translate.event(event))
-        return self._text
+            self._texts = tuple(messages.encode(one) for one in translate.event(event))
+            self._event = event
+        return self._texts
 
 
 _texts: Final = _Texts()
@@ -141,7 +130,7 @@ class Session:
     def shut_down(self) -> None:
         """The server stops. Who has joined hears of it from the room."""
         if self._member is None:
-            self._send(translate.event(Removed(LeaveReason.SHUTDOWN)))
+            self._send_texts(_texts.of(Removed(LeaveReason.SHUTDOWN)))
             self._close(WSCloseCode.GOING_AWAY, "shutdown")
 
     # --- in
@@ -285,15 +274,11 @@ class Session:
     def _on_event(self, event: ParticipantEvent) -> None:
         if isinstance(event, Removed):
             if event.reason is not LeaveReason.LEFT:
-                self._send(translate.event(event))
+                self._send_texts(_texts.of(event))
             going_away = event.reason is LeaveReason.SHUTDOWN
             self._close(WSCloseCode.GOING_AWAY if going_away else WSCloseCode.OK, event.reason)
         else:
-            self._send_text(_texts.of(event), lazily=isinstance(event, ROSTER_EVENTS) and self._in_a_crowd)
-
-    @property
-    def _in_a_crowd(self) -> bool:
-        return self._conductor is not None and len(self._conductor.members) > CROWD
+            self._send_texts(_texts.of(event))
 
     def _refuse(
         self, code: str, message: str, advice: str, request_id: int | None = None, *, fatal: bool = False
@@ -310,13 +295,12 @@ class Session:
             self._refuse("join_timeout", f"no join within {JOIN_TIMEOUT_S:.0f} s", "join at once", fatal=True)
 
     def _send(self, message: messages.Message) -> None:
-        self._send_text(messages.encode(message))
+        self._send_texts((messages.encode(message),))
 
-    def _send_text(self, text: str, *, lazily: bool = False) -> None:
-        """`lazily`: with what follows, at the latest after `ROSTER_DELAY_S`. The order stays."""
+    def _send_texts(self, texts: tuple[str, ...]) -> None:
         if self._closing:
             return
-        self._queued_bytes += len(text)
+        self._queued_bytes += sum(map(len, texts))
         if self._queued_bytes > MAX_QUEUED_BYTES:
             logger.warning("%s does not read its messages: dropped", self._name)
             self._closing = True
@@ -326,11 +310,8 @@ class Session:
             if self._request.transport is not None:
                 self._request.transport.abort()
             return
-        self._outgoing.append(text)
-        if not lazily:
-            self._wake.set()
-        elif len(self._outgoing) == 1:
-            asyncio.get_running_loop().call_later(ROSTER_DELAY_S, self._wake.set)
+        self._outgoing.extend(texts)
+        self._wake.set()
 
     def _close(self, code: int, reason: str) -> None:
         """After what was sent before. Nothing is sent or taken any more."""

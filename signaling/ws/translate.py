@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from typing import Final
-from weakref import WeakKeyDictionary
+
+from msgspec import Raw
 
 from sfu.rooms import events
 from sfu.rooms.conductor import Answer, Conductor, OfferedTrack
@@ -16,26 +17,21 @@ from signaling.ws import messages
 RETRY_AFTER_MS: Final = {LeaveReason.LOST: 0, LeaveReason.SHUTDOWN: 1000}
 
 
-# Who joins is told of everybody. In a crowd nearly all only look on, and are the same in each list.
-_onlookers: Final[WeakKeyDictionary[Participant, messages.ParticipantInfo]] = WeakKeyDictionary()
-
-
-def participant_info(participant: Participant) -> messages.ParticipantInfo:
-    name, metadata, attributes = participant.name, participant.metadata, participant.attributes
-    known = None if participant.publications else _onlookers.get(participant)
-    if known and known.name == name and known.metadata == metadata and known.attributes == attributes:
+def participant_info(participant: Participant) -> Raw:
+    """Encoded: who joins is told of everybody, and in a crowd nearly all are the same in each list."""
+    known = participant.described
+    if isinstance(known, Raw):
         return known
     info = messages.ParticipantInfo(
         id=participant.id,
         identity=participant.identity,
-        name=name,
+        name=participant.name,
         publications=[publication_info(one) for one in participant.publications.values()],
-        metadata=metadata,
-        attributes=dict(attributes),
+        metadata=participant.metadata,
+        attributes=dict(participant.attributes),
     )
-    if not participant.publications:
-        _onlookers[participant] = info
-    return info
+    participant.described = encoded = messages.encoded(info)
+    return encoded
 
 
 def permissions_info(permissions: Permissions) -> messages.PermissionsInfo:
@@ -124,9 +120,16 @@ def echo(request: messages.Request) -> dict[str, int]:
     return {} if request.id is None else {"id": request.id}
 
 
-def event(happened: events.ParticipantEvent) -> messages.Message:
-    if isinstance(happened, events.MediaEvent):
-        return _media_event(happened)
+def event(happened: events.ParticipantEvent) -> tuple[messages.Message, ...]:
+    """A message for each thing that happened, in their order."""
+    if isinstance(happened, events.RosterChanged):
+        return tuple(_event(one) for one in happened.changes)
+    return (_media_event(happened) if isinstance(happened, events.MediaEvent) else _event(happened),)
+
+
+def _event(
+    happened: events.RoomEvent | events.SpeakersChanged | events.PermissionsChanged | events.MediaLost | events.Removed,
+) -> messages.Message:
     match happened:
         case events.ParticipantJoined(participant):
             return messages.ParticipantJoined(participant=participant_info(participant))

@@ -13,12 +13,14 @@ from sfu.engine.statistics import (
     TrackStatistics,
     TransportStatistics,
 )
+from sfu.rooms import quality_meter, roster
 from sfu.rooms.allocator import FIRST_ESTIMATE_US
 from sfu.rooms.budget import START_US
 from sfu.rooms.dynacast import FRESH_US, REST_AFTER_US
 from sfu.rooms.events import PauseReason, PublishLayers, QualityChanged, SubscriptionPaused
 from sfu.rooms.layers import ALL_TEMPORAL
-from sfu.rooms.model import LeaveReason, Wish
+from sfu.rooms.member import Member
+from sfu.rooms.model import LeaveReason, Permissions, Wish
 from sfu.rooms.shedding import LEVELS, NO_CAPS
 from sfu.transport.dtls import TransportState
 from tests.rooms.fakes import Client, House, usual_offer
@@ -379,3 +381,82 @@ def test_nothing_is_kept_of_who_has_left(room: Room) -> None:
     regulator = room.house.conductor.regulator
     held = (regulator.allocator._accounts, regulator.allocator._rates, regulator._published, regulator._quality._meters)
     assert [len(one) for one in held] == [0, 0, 0, 0]
+
+
+def grades(client: Client) -> dict[str, int | None]:
+    """As it knows them after all that it was told."""
+    return {one.name: score for event in client.told(QualityChanged) for one, score in event.scores}
+
+
+def stage() -> Room:
+    """One who publishes, and two onlookers."""
+    room = Room("ada", slots=2)
+    for name in ("bob", "cy"):
+        room.people[name] = room.house.enter(name, camera=False, microphone=False)
+        room[name].transport.state = TransportState.CONNECTED
+    return room
+
+
+def test_a_crowd_hears_of_itself_and_of_who_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "CROWD", 2)
+    room = stage()
+    room.live(5)
+    assert grades(room["ada"]) == {"ada": 5}
+    assert grades(room["bob"]) == {"ada": 5, "bob": 5}
+    assert grades(room["cy"]) == {"ada": 5, "cy": 5}
+    room.live(10, loss=0.15)
+    assert (grades(room["cy"])["ada"] or 5) <= 2
+    room["bob"].transport.become(TransportState.FAILED)
+    room.house.offer(room["bob"], usual_offer(2, camera=False), {})
+    room.live(6)
+    assert "bob" in grades(room["cy"]), "it publishes now"
+    assert "cy" not in grades(room["bob"])
+
+
+def test_what_a_room_no_longer_hears_when_it_becomes_a_crowd_is_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "CROWD", 3)
+    room = stage()
+    room.live(5)
+    assert grades(room["ada"]) == {"ada": 5, "bob": 5, "cy": 5}
+    dan = room.people["dan"] = room.house.enter("dan", camera=False, microphone=False)
+    dan.transport.state = TransportState.CONNECTED
+    room.live(5)
+    assert grades(room["ada"]) == {"ada": 5, "bob": None, "cy": None}
+    assert grades(room["bob"]) == {"ada": 5, "bob": 5, "cy": None}
+    assert grades(dan) == {"ada": 5, "dan": 5}
+    room.house.conductor.leave(room.people.pop("cy").member, LeaveReason.LEFT)
+    room.live(5)
+    assert grades(room["ada"]) == {"ada": 5, "bob": 5, "cy": None, "dan": 5}
+
+
+def test_of_the_hidden_nobody_hears_but_they_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    for crowd in (1, 30):
+        monkeypatch.setattr(roster, "CROWD", crowd)
+        room = Room("ada", slots=1)
+        spy = room.people["spy"] = room.house.join("spy", permissions=Permissions(hidden=True))
+        room.house.offer(spy, usual_offer(1, camera=False, microphone=False))
+        spy.transport.state = TransportState.CONNECTED
+        room.live(5)
+        assert grades(room["ada"]) == {"ada": 5}
+        assert grades(spy) == {"ada": 5, "spy": 5}
+
+
+def test_a_crowd_is_measured_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "CROWD", 1)
+    monkeypatch.setattr(quality_meter, "CROWD", 1)
+    room = stage()
+    asked: list[str] = []
+
+    def satisfaction(member: Member) -> float:
+        asked.append(member.participant.name)
+        return 1.0
+
+    monkeypatch.setattr(room.house.conductor.regulator.allocator, "satisfaction", satisfaction)
+    pieces = []
+    for _ in range(20):
+        room.live(0.1)
+        pieces.append(asked.copy())
+        asked.clear()
+    assert [piece for piece in pieces if piece] == [["ada"], ["bob"], ["cy"]]
+    room.live(4)
+    assert grades(room["bob"]) == {"ada": 5, "bob": 5}

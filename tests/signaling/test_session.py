@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from sfu.rooms import conductor
+from sfu.rooms import conductor, roster
 from sfu.server import Server
 from signaling.ws import session
 from tests.sdp.descriptions import OPUS, VP8, audio, captured, offer_text, video
@@ -187,22 +187,24 @@ async def test_in_a_crowd_all_are_told_who_comes_and_goes_in_order(
     clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are told together, a moment later; what depends on it still comes behind it."""
-    monkeypatch.setattr(session, "CROWD", 3)
+    monkeypatch.setattr(roster, "CROWD", 3)
     crowd = [await clients.join(f"P{index}") for index in range(5)]
     await crowd[0].request("offer", sdp=offer())
     came = [await clients.join(f"late {index}") for index in range(3)]
     await came[0].request("leave")
     assert (await came[2].request("offer", sdp=offer(), tracks=TRACKS))["type"] == "answer"
     await crowd[0].hears("published", lambda message: message["participant"] == came[2].id)
-    roster = [one for one in crowd[0].told if one["type"] in ("participant_joined", "participant_left")]
-    heard = [one["participant"] if isinstance(one["participant"], str) else one["participant"]["id"] for one in roster]
+    changes = [one for one in crowd[0].told if one["type"] in ("participant_joined", "participant_left")]
+    heard = [one["participant"] if isinstance(one["participant"], str) else one["participant"]["id"] for one in changes]
     assert heard == [*(one.id for one in crowd[1:]), *(one.id for one in came), came[0].id]
 
 
 async def test_a_crowd_hears_of_a_newcomer_without_anything_else_happening(
     clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "CROWD", 1)
+    monkeypatch.setattr(roster, "CROWD", 1)
     ada = await clients.join("Ada")
     bob = await clients.join("Bob")
-    assert (await ada.hears("participant_joined"))["participant"]["id"] == bob.id
+    cy = await clients.join("Cy")
+    for one in (bob, cy):
+        assert (await ada.hears("participant_joined"))["participant"]["id"] == one.id
