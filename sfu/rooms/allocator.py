@@ -20,7 +20,7 @@ from sfu.rooms.media import Readings, SentTrack, SlotState
 from sfu.rooms.member import Member
 from sfu.rooms.model import Kind, Layer, Participant, ParticipantId, Publication, PublicationId, Source, Wish
 from sfu.rooms.rates import ASSUMED_BPS, TrackRates
-from sfu.rooms.seats import Claim, Ruling, Seat, Standing, Verdict, settled, weighed
+from sfu.rooms.seats import Claim, Ruling, Seat, Standing, Verdict, fits_amply, settled, weighed
 from sfu.rooms.shedding import NO_CAPS, Caps
 from sfu.rooms.speakers import Speakers
 
@@ -88,6 +88,8 @@ class _Account:
     observe_due_us: int = 0
     ample: bool = False
     """It has all that it wishes, and its link carries far more."""
+    settled: _Run | None = None
+    """The last run, if it left nothing to be found out: for as long as that is so, another one would say the same."""
 
 
 @dataclass(slots=True)
@@ -97,7 +99,21 @@ class _Run:
     member: Member
     account: _Account
     seats: list[Seat]
+    heard: list[SentTrack]
     audio_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A video as it is now, the same for all its receivers."""
+
+    layers: tuple[Layer, ...]
+    available: int
+    ladder: Ladder
+
+
+_Scene = dict[SentTrack, _Shown]
+"""Of one moment."""
 
 
 class Allocator:
@@ -108,8 +124,8 @@ class Allocator:
         self._rates: dict[SentTrack, TrackRates] = {}
         self.caps: Caps = NO_CAPS
         """What the server leaves out for now."""
-        self.changed = False
-        """Something else is needed of publishers than when this was last made false."""
+        self.risen: dict[SentTrack, int] = {}
+        """Layers of which more is needed than before, since somebody last looked."""
 
     # --- what is known
 
@@ -129,14 +145,13 @@ class Allocator:
         """What tracks cost and receivers lose."""
         present = set()
         for member in members:
-            statistics = readings[member.media.port]
             for track in member.media.tracks.values():
                 present.add(track)
-                measured = statistics.tracks.get(track.handle)
+                measured = readings[member.media.port].tracks.get(track.handle)
                 if measured is not None:
                     self._rates_of(track).observe(track.layers, measured.layers, now_us)
             account = self._accounts.get(member.participant.id)
-            if account is None or account.budget.estimate_bps is None or now_us < account.observe_due_us:
+            if account is None or now_us < account.observe_due_us or account.budget.estimate_bps is None:
                 continue
             account.observe_due_us = now_us + OBSERVE_FREE_US if account.ample else now_us
             self._observe_receiver(member, account, readings, now_us)
@@ -170,24 +185,34 @@ class Allocator:
 
     def due(self, members: Iterable[Member], now_us: int) -> list[Member]:
         """Receivers that it is time to look at again: in a large room some now, the others next time."""
-        accounts = ((member, self._accounts.get(member.participant.id)) for member in members)
-        late = [(account.due_us, index, member) for index, (member, account) in enumerate(accounts) if account]
-        late = [one for one in late if one[0] <= now_us]
-        return [member for *_, member in heapq.nsmallest(RUN_AT_MOST, late)]
+        accounts = self._accounts
+        late = [
+            (account.due_us, index, member)
+            for index, member in enumerate(members)
+            if (account := accounts.get(member.participant.id)) is not None and account.due_us <= now_us
+        ]
+        if len(late) > RUN_AT_MOST:
+            late = heapq.nsmallest(RUN_AT_MOST, late)
+        return [member for *_, member in late]
 
     def may_run(self, member: Member, now_us: int) -> bool:
         """Whether an event should be acted upon at once. If not, the next tick will do it."""
         account = self._account(member)
         account.due_us = 0
+        account.settled = None
         return account.ran_us is None or now_us - account.ran_us >= EVENT_INTERVAL_US
 
-    def run(self, members: Iterable[Member], now_us: int) -> None:
-        ladders: dict[SentTrack, Ladder] = {}
+    def run(self, members: Iterable[Member], now_us: int, *, due: bool = False) -> None:
+        """`due`: it is only time for it; nothing is known to have happened to these receivers."""
+        scene: _Scene = {}
         limited: list[tuple[_Run, Claim]] = []
         for member in members:
             account = self._account(member)
             account.ran_us = now_us
-            run = self._look(member, account, ladders)
+            if due and account.settled is not None and self._stays(account, account.settled, scene, now_us):
+                continue
+            account.settled = None
+            run = self._look(member, account, scene)
             if account.budget.estimate_bps is None:
                 waits = account.connected_us is None or now_us - account.connected_us < FIRST_ESTIMATE_US
                 account.due_us = now_us + (LIMITED_INTERVAL_US if waits else FREE_INTERVAL_US)
@@ -202,6 +227,26 @@ class Allocator:
         rulings = weighed([claim for _, claim in limited], now_us) if limited else ()
         for (run, claim), ruling in zip(limited, rulings, strict=True):
             self._carry_out(run, claim, ruling, now_us)
+
+    def _stays(self, account: _Account, run: _Run, scene: _Scene, now_us: int) -> bool:
+        """Whether a receiver that had all it wishes has it still, with as much to spare: then no more is to be done.
+        What it shows and wishes is as it was, or it would have been run for that."""
+        wanted_bps = self._audio_bps(run.heard)
+        for seat in run.seats:
+            track, choice = seat.state.track, account.choices.get(seat.publication.id)
+            if track is None or choice is None:
+                return False
+            shown = self._shown(seat.publication, track, scene)
+            if choice.given[:2] != (shown.layers, shown.available) or seat.ladder.targets != shown.ladder.targets:
+                return False
+            if seat.cap > PAUSED:
+                wanted_bps += shown.ladder.steps[seat.cap].rate_bps
+        budget_bps, steady_bps = account.budget.present(now_us)
+        if not fits_amply(wanted_bps, budget_bps, steady_bps) or wanted_bps * AMPLE >= budget_bps:
+            return False
+        self._tell_wanted(run, wanted_bps)
+        account.due_us = now_us + FREE_INTERVAL_US
+        return True
 
     def _give(self, run: _Run, *, least: bool) -> None:
         """All that is wished for, or the lowest layers of it."""
@@ -224,6 +269,8 @@ class Allocator:
         self._tell_wanted(run, ruling.wanted_bps + sum(seat.missing_bps for seat in run.seats))
         run.account.ample = run.account.satisfaction == 1 and ruling.wanted_bps * AMPLE < claim.budget_bps
         run.account.due_us = now_us + (FREE_INTERVAL_US if run.account.ample else LIMITED_INTERVAL_US)
+        missing = any(seat.missing_bps or seat.shed for seat in run.seats)
+        run.account.settled = run if run.account.ample and not missing else None
         if ruling.probe_bps and run.account.budget.may_probe(ruling.probe_bps, now_us):
             run.member.media.request_probe(ruling.probe_bps)
 
@@ -257,16 +304,17 @@ class Allocator:
 
     def _set(self, run: _Run, seat: Seat, target: Target, needed: int) -> None:
         run.member.media.set_target(seat.state, target)
-        if seat.state.needed != needed:
-            seat.state.needed = needed
-            self.changed = True
+        track = seat.state.track
+        if needed > seat.state.needed and track is not None:
+            self.risen[track] = max(needed, self.risen.get(track, needed))
+        seat.state.needed = needed
 
     # --- what goes into it
 
-    def _look(self, member: Member, account: _Account, ladders: dict[SentTrack, Ladder]) -> _Run:
+    def _look(self, member: Member, account: _Account, scene: _Scene) -> _Run:
         """What a receiver shows, the most important first, and what its sound takes. Sound is sent without more ado."""
         seats = []
-        audio_bps = 0
+        heard = []
         for state in member.media.slots.values():
             publication = member.bound.get(state.slot.mid)
             track = state.track
@@ -276,13 +324,9 @@ class Allocator:
                 if state.target is None:
                     member.media.set_target(state, SOUND)
                 if not publication.muted:
-                    rates = self._rates.get(track)
-                    audio_bps += AUDIO_OVERHEAD_BPS + (int(rates.total_bps) if rates else 0)
+                    heard.append(track)
             else:
-                ladder = ladders.get(track)
-                if ladder is None:
-                    ladder = ladders[track] = self._ladder(publication, track)
-                seats.append(self._seat(member, account, state, publication, track, ladder))
+                seats.append(self._seat(member, account, state, publication, track, scene))
         if len(account.choices) > len(seats):
             shown = {seat.publication.id for seat in seats}
             account.choices = {key: one for key, one in account.choices.items() if key in shown}
@@ -293,7 +337,22 @@ class Allocator:
                 Seat(one.state, one.publication, one.ladder, NOTHING, PAUSED, one.priority, PAUSED, one.age, shed=True)
                 for one in shed
             ]
-        return _Run(member, account, seats, max(audio_bps, AUDIO_RESERVE_BPS))
+        return _Run(member, account, seats, heard, self._audio_bps(heard))
+
+    def _audio_bps(self, heard: Iterable[SentTrack]) -> int:
+        audio_bps = 0
+        for track in heard:
+            rates = self._rates.get(track)
+            audio_bps += AUDIO_OVERHEAD_BPS + (int(rates.total_bps) if rates else 0)
+        return max(audio_bps, AUDIO_RESERVE_BPS)
+
+    def _shown(self, publication: Publication, track: SentTrack, scene: _Scene) -> _Shown:
+        shown = scene.get(track)
+        if shown is None:
+            layers, available = _layers(publication, track), self._available(track)
+            ladder = self._ladder(publication, track, layers, available)
+            shown = scene[track] = _Shown(layers, available, ladder)
+        return shown
 
     def _seat(
         self,
@@ -302,11 +361,12 @@ class Allocator:
         state: SlotState,
         publication: Publication,
         track: SentTrack,
-        ladder: Ladder,
+        scene: _Scene,
     ) -> Seat:
         wish = member.participant.wish(publication.id)
-        layers = _layers(publication, track)
-        given = (layers, self._available(track), wish, self.caps)
+        shown = self._shown(publication, track, scene)
+        layers, ladder = shown.layers, shown.ladder
+        given = (layers, shown.available, wish, self.caps)
         choice = account.choices.get(publication.id)
         if choice is None or choice.given != given:
             all_of_them = (1 << max(1, len(layers))) - 1
@@ -344,12 +404,11 @@ class Allocator:
     def _age(self, publication: Publication) -> tuple[int, int]:
         return (-self._speakers.dominant_us(publication.participant.id), publication.order)
 
-    def _ladder(self, publication: Publication, track: SentTrack) -> Ladder:
+    def _ladder(self, publication: Publication, track: SentTrack, layers: Sequence[Layer], available: int) -> Ladder:
         rates = self._rates_of(track).rates(VIDEO_OVERHEAD)
         screen = publication.source is Source.SCREEN_SHARE
         # What is muted needs nothing, unless it is sent all the same.
-        available = track.live if publication.muted else self._available(track)
-        return make_ladder(_layers(publication, track), available, rates, screen=screen)
+        return make_ladder(layers, track.live if publication.muted else available, rates, screen=screen)
 
     def _rates_of(self, track: SentTrack) -> TrackRates:
         rates = self._rates.get(track)
@@ -367,7 +426,11 @@ class Allocator:
     # --- what is told
 
     def _account(self, member: Member) -> _Account:
-        return self._accounts.setdefault(member.participant.id, _Account())
+        key = member.participant.id
+        account = self._accounts.get(key)
+        if account is None:
+            account = self._accounts[key] = _Account()
+        return account
 
     @staticmethod
     def _tell_wanted(run: _Run, wanted_bps: int) -> None:

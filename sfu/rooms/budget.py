@@ -11,6 +11,8 @@ from sfu.rooms.allocation import NORMAL, UNLIMITED
 
 # An upgrade counts on what the estimate has been for so long: a rate control's swing is longer, a single high is not.
 STEADY_US: Final = 1_000_000
+# No other one has followed yet.
+IN_FORCE: Final = 2**63
 
 # In a link's first seconds its estimate is mostly ignorance, and grows with each probe: it is followed up without
 # waiting.
@@ -40,7 +42,8 @@ class Budget:
     """Share of packets that are sent again."""
     _began_us: int | None = None
     _recent: deque[tuple[int, int]] = field(default_factory=deque)
-    """Estimates with their times: the one in force at the window's beginning, and those in it."""
+    """Estimates that none after them was as low as, rising, each with when the next one followed: the first is the
+    least of those in force since the window's beginning."""
     _spent_on_bps: int = 0
     _wanted_bps: int | None = None
     _probed_us: int | None = None
@@ -53,7 +56,11 @@ class Budget:
         if self._began_us is None:
             self._began_us = now_us
         self.estimate_bps, self.congestion = rate_bps, congestion
-        self._recent.append((now_us, rate_bps))
+        if self._recent:
+            self._recent[-1] = (self._recent[-1][0], now_us)
+            while self._recent and self._recent[-1][0] >= rate_bps:
+                self._recent.pop()
+        self._recent.append((rate_bps, IN_FORCE))
         return worse
 
     def starting(self, now_us: int) -> bool:
@@ -63,12 +70,12 @@ class Budget:
         """(now, and the least of late)"""
         if self.estimate_bps is None:
             return UNLIMITED, UNLIMITED
-        while len(self._recent) > 1 and self._recent[1][0] <= now_us - STEADY_US:
+        while self._recent and self._recent[0][1] <= now_us - STEADY_US:
             self._recent.popleft()
         self._spent_on_bps = self.estimate_bps
         least = self.estimate_bps
         if not self.starting(now_us):
-            least = min((rate for _, rate in self._recent), default=least)
+            least = self._recent[0][0]
         share = 1 - min(self.loss, MAX_RESERVE)
         return int(self.estimate_bps * share), int(least * share)
 

@@ -38,6 +38,8 @@ class Ladder:
     steps: tuple[Step, ...] = ()
     goal: int = 0
     """The step that is preferred when on stage."""
+    targets: tuple[Target, ...] = ()
+    """Those of the steps."""
 
     def level_of(self, target: Target) -> int:
         """The highest step that is not above the target; -1: below the lowest."""
@@ -79,7 +81,7 @@ def make_ladder(layers: Sequence[Layer], available: int, rates: Rates, *, screen
             # A layer that for the moment sends less than a lower one is no cheaper for it: it would not stay so.
             cost_bps = max(cost_bps, round(rates.layers_bps[index] * share))
             steps.append(Step(Target(index, temporal), cost_bps))
-    return Ladder(tuple(steps), _goal(layers, steps, screen=screen))
+    return Ladder(tuple(steps), _goal(layers, steps, screen=screen), tuple(step.target for step in steps))
 
 
 def _temporals(shares: Sequence[float], *, lowest: bool, highest: bool, screen: bool) -> list[int]:

@@ -29,6 +29,8 @@ class _Published:
     member: Member
     track: SentTrack
     demand: TrackDemand
+    highest: int = -1
+    """The layer that somebody needs, when last looked at."""
 
 
 @dataclass(slots=True)
@@ -69,25 +71,36 @@ class Regulator:
             self.allocator.observe(members, readings, now_us)
         due = self.allocator.due(members, now_us)
         if due:
-            self.allocator.run(due, now_us)
+            self.allocator.run(due, now_us, due=True)
         self.settle_demand(now_us)
         self._quality.sample(members, readings, self.allocator.satisfaction, now_us)
 
     def settle_demand(self, now_us: int) -> None:
-        """Let publishers know what to send, if it is time to look."""
-        if now_us < self._demand_due_us and not self.allocator.changed:
-            return
-        self.allocator.changed = False
-        self._demand_due_us = now_us + DEMAND_INTERVAL_US
-        self._find_published(now_us)
-        highest = dict.fromkeys(self._published, -1)
+        """Let publishers know what to send. What is needed no more is looked at now and then, what is needed again at
+        once."""
+        risen, self.allocator.risen = self.allocator.risen, {}
+        if now_us >= self._demand_due_us or risen.keys() - self._published.keys():
+            self._demand_due_us = now_us + DEMAND_INTERVAL_US
+            self._find_published(now_us)
+            self._find_highest()
+            asked: Iterable[SentTrack] = self._published
+        else:
+            asked = [track for track, needed in risen.items() if needed > self._published[track].highest]
+            for track in asked:
+                self._published[track].highest = risen[track]
+        for track in asked:
+            one = self._published[track]
+            if one.demand.update(one.highest, track.live, now_us):
+                self._tell_publisher(one)
+
+    def _find_highest(self) -> None:
+        for one in self._published.values():
+            one.highest = -1
         for member in self.members.values():
             for state in member.media.slots.values():
-                if state.track is not None and state.track in highest:
-                    highest[state.track] = max(highest[state.track], state.needed)
-        for track, one in self._published.items():
-            if one.demand.update(highest[track], track.live, now_us):
-                self._tell_publisher(one)
+                seen = None if state.track is None else self._published.get(state.track)
+                if seen is not None and state.needed > seen.highest:
+                    seen.highest = state.needed
 
     def _available(self, track: SentTrack) -> int:
         one = self._published.get(track)

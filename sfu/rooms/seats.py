@@ -118,10 +118,12 @@ def settled(claim: Claim) -> Ruling | None:
             return None
         downgraded_us = NEVER_US if seat.priority > standing.priority else standing.downgraded_us
         verdicts.append(Verdict(seat.cap, downgraded_us, claim.upgraded_us(standing)))
-    likely_bps = min(claim.budget_bps, claim.steady_bps) * 100 // (100 + HEADROOM_PERCENT)
-    if wanted_bps > likely_bps or wanted_bps > claim.budget_bps * 100 // (100 + AMPLE_PERCENT):
-        return None
-    return Ruling(verdicts, wanted_bps)
+    return Ruling(verdicts, wanted_bps) if fits_amply(wanted_bps, claim.budget_bps, claim.steady_bps) else None
+
+
+def fits_amply(wanted_bps: int, budget_bps: int, steady_bps: int) -> bool:
+    likely_bps = min(budget_bps, steady_bps) * 100 // (100 + HEADROOM_PERCENT)
+    return wanted_bps <= likely_bps and wanted_bps <= budget_bps * 100 // (100 + AMPLE_PERCENT)
 
 
 def weighed(claims: Sequence[Claim], now_us: int) -> list[Ruling]:
