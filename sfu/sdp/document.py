@@ -58,6 +58,11 @@ class Section:
         """Every attribute of this name, in the order of the lines."""
         return [self._attribute(name, index) for index in self._attributes.get(name, ())]
 
+    def raw(self, *names: str) -> tuple[str, ...]:
+        """The lines of the attributes of these names, as they were written."""
+        lines, attributes = self.lines, self._attributes
+        return tuple([lines[index] for name in names for index in attributes.get(name, ())])
+
     def first(self, name: str) -> Attribute | None:
         found = self._attributes.get(name)
         return self._attribute(name, found[0]) if found else None
@@ -138,9 +143,15 @@ def _index_attributes(lines: Sequence[str]) -> Mapping[str, list[int]]:
     """Attribute name → where in `lines`: values are cut out on demand, most of a large offer is never asked for."""
     attributes: dict[str, list[int]] = {}
     for index, line in enumerate(lines):
-        if line.startswith("a="):
-            name = line[2:].partition(":")[0].removesuffix("\r")
-            attributes.setdefault(name, []).append(index)
+        if line[:2] != "a=":
+            continue
+        end = line.find(":")
+        name = line[2:end] if end > 0 else line[2:].removesuffix("\r")
+        found = attributes.get(name)
+        if found is None:
+            attributes[name] = [index]
+        else:
+            found.append(index)
     return attributes
 
 

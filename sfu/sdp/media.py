@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
-from sfu.sdp.codecs import VIDEO_CODECS, Codec, match_codec, read_codecs
+from sfu.sdp.codecs import REMEMBERED, VIDEO_CODECS, Codec, is_usual, match_codec, read_codecs
 from sfu.sdp.document import MediaDescription, SdpError, Section, SessionDescription, parse_unsigned
 
 Kind = Literal["audio", "video", "application"]
@@ -230,20 +231,31 @@ def _read_extensions(
     useless = _USELESS_EXTENSION_DIRECTIONS[direction]
     extensions: dict[int, str] = {}
     directed = set()
-    for attribute in (*media.all("extmap"), *session.all("extmap")):
-        words = attribute.value.split()
-        if len(words) < 2 or words[1] not in served or words[1] in extensions.values():
+    lines = (*media.raw("extmap"), *session.raw("extmap"))
+    for identifier, uri, way in _read_extmap(lines) if is_usual(*lines) else _read_extmap.__wrapped__(lines):
+        if uri not in served or uri in extensions.values() or identifier in extensions:
             continue
-        text, _, way = words[0].partition("/")
-        identifier = parse_unsigned(text, 255)
-        if identifier not in EXTENSION_IDS or identifier in extensions:
+        if way in useless or claimed.setdefault(identifier, uri) != uri:
             continue
-        if way in useless or claimed.setdefault(identifier, words[1]) != words[1]:
-            continue
-        extensions[identifier] = words[1]
+        extensions[identifier] = uri
         if way:
             directed.add(identifier)
     return extensions, frozenset(directed)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _read_extmap(lines: Sequence[str]) -> tuple[tuple[int, str, str], ...]:
+    """Identifier, URI and direction of each extension that we may serve."""
+    found = []
+    for line in lines:
+        words = line.partition(":")[2].split()
+        if len(words) < 2 or words[1] not in PUBLISH_EXTENSIONS | RECEIVE_EXTENSIONS:
+            continue
+        text, _, way = words[0].partition("/")
+        identifier = parse_unsigned(text, 255)
+        if identifier is not None and identifier in EXTENSION_IDS:
+            found.append((identifier, words[1], way))
+    return tuple(found)
 
 
 def _read_rids(media: MediaDescription) -> tuple[tuple[str, ...], bool]:
