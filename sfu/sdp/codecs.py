@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from sfu.sdp.document import MediaDescription, parse_unsigned
@@ -41,6 +41,21 @@ class Codec:
     def rtpmap(self) -> str:
         channels = f"/{self.channels}" if self.channels > 1 else ""
         return f"{self.name}/{self.clock_rate}{channels}"
+
+    @cached_property
+    def answer_lines(self) -> tuple[str, ...]:
+        """What describes it in an answer."""
+        lines = [f"a=rtpmap:{self.payload_type} {self.rtpmap}"]
+        lines += [f"a=rtcp-fb:{self.payload_type} {name}" for name in VIDEO_FEEDBACK if name in self.feedback]
+        # sprop-* describes the sender's own stream: in our answer it would speak of ours.
+        echoed = [(name, value) for name, value in self.parameters.items() if not name.startswith("sprop-")]
+        if echoed:
+            parameters = ";".join(f"{name}={value}" if value else name for name, value in echoed)
+            lines.append(f"a=fmtp:{self.payload_type} {parameters}")
+        if self.rtx_payload_type is not None:
+            lines.append(f"a=rtpmap:{self.rtx_payload_type} rtx/{self.clock_rate}")
+            lines.append(f"a=fmtp:{self.rtx_payload_type} apt={self.payload_type}")
+        return tuple(lines)
 
 
 def _any_parameters(_: Parameters) -> bool:
@@ -181,8 +196,8 @@ VIDEO_CODECS = ("VP8", "H264", "VP9", "AV1")
 # Payload types that need no a=rtpmap (RFC 3551 §6).
 _STATIC_MAPS: Mapping[str, RtpMap] = {"0": ("pcmu", 8000, 1), "8": ("pcma", 8000, 1)}
 
-# In the order in which answers list them.
 REMB = "goog-remb"
+# All that there is, in the order in which answers list it.
 VIDEO_FEEDBACK = (REMB, "transport-cc", "ccm fir", "nack", "nack pli")
 AUDIO_FEEDBACK = ("transport-cc",)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sfu.sdp.codecs import AUDIO_FEEDBACK, VIDEO_CODECS, VIDEO_FEEDBACK, Codec
+from sfu.sdp.codecs import VIDEO_CODECS, Codec
 from sfu.sdp.document import SdpError, Section, SessionDescription
 from sfu.sdp.media import Direction, Kind, MediaSection, payload_map, read_sections
 
@@ -260,12 +260,13 @@ def write_answer(offer: Offer, local: LocalTransport, slots: Mapping[str, SlotMe
         "a=ice-options:ice2",
     ]
     default = _default_destination(local.candidates)
+    transport = list(_transport_lines(local, offer.answer_setup))
     for section in offer.sections:
         if section.rejected:
             lines.extend(_refused_lines(section))
             continue
         lines.extend(_media_lines(section, default, slots.get(section.mid)))
-        lines.extend(_transport_lines(local, offer.answer_setup))
+        lines.extend(transport)
     return "\r\n".join(lines) + "\r\n"
 
 
@@ -305,27 +306,13 @@ def _media_lines(section: MediaSection, default: tuple[int, str], slot: SlotMedi
     if section.reduced_size_rtcp:
         yield "a=rtcp-rsize"
     for codec in section.codecs:
-        yield from _codec_lines(codec, section.kind)
+        yield from codec.answer_lines
     if section.direction == "publish":
         yield from (f"a=rid:{rid} recv" for rid in section.rids)
         if section.simulcast:
             yield f"a=simulcast:recv {';'.join(section.rids)}"
     elif section.direction == "receive" and slot:
         yield from _slot_lines(section, slot)
-
-
-def _codec_lines(codec: Codec, kind: Kind) -> Iterator[str]:
-    yield f"a=rtpmap:{codec.payload_type} {codec.rtpmap}"
-    for name in VIDEO_FEEDBACK if kind == "video" else AUDIO_FEEDBACK:
-        if name in codec.feedback:
-            yield f"a=rtcp-fb:{codec.payload_type} {name}"
-    # sprop-* describes the sender's own stream: in our answer it would speak of ours.
-    echoed = [(name, value) for name, value in codec.parameters.items() if not name.startswith("sprop-")]
-    if echoed:
-        yield f"a=fmtp:{codec.payload_type} " + ";".join(f"{name}={value}" if value else name for name, value in echoed)
-    if codec.rtx_payload_type is not None:
-        yield f"a=rtpmap:{codec.rtx_payload_type} rtx/{codec.clock_rate}"
-        yield f"a=fmtp:{codec.rtx_payload_type} apt={codec.payload_type}"
 
 
 def _slot_lines(section: MediaSection, slot: SlotMedia) -> Iterator[str]:
