@@ -141,15 +141,16 @@ class Allocator:
         """It has left, or lost its transport."""
         self._accounts.pop(participant.id, None)
 
-    def observe(self, members: Iterable[Member], readings: Readings, now_us: int) -> None:
+    def observe(self, publishers: Iterable[Member], members: Iterable[Member], readings: Readings, now_us: int) -> None:
         """What tracks cost and receivers lose."""
         present = set()
-        for member in members:
+        for member in publishers:
             for track in member.media.tracks.values():
                 present.add(track)
                 measured = readings[member.media.port].tracks.get(track.handle)
                 if measured is not None:
                     self._rates_of(track).observe(track.layers, measured.layers, now_us)
+        for member in members:
             account = self._accounts.get(member.participant.id)
             if account is None or now_us < account.observe_due_us or account.budget.estimate_bps is None:
                 continue
@@ -166,10 +167,12 @@ class Allocator:
     def _observe_receiver(self, member: Member, account: _Account, readings: Readings, now_us: int) -> None:
         statistics = readings[member.media.port]
         packets = lost = 0.0
-        for state in member.media.slots.values():
+        for mid, publication in member.bound.items():
+            state = member.media.slots.get(mid)
+            if state is None or state.track is None:
+                continue
             sent = statistics.forwarders.get(state.forwarder)
-            publication = member.bound.get(state.slot.mid)
-            if sent is None or state.track is None or publication is None or not sent.packets:
+            if sent is None or not sent.packets:
                 continue
             packets += sent.bitrate_bps
             lost += sent.bitrate_bps * sent.fraction_lost
@@ -315,10 +318,9 @@ class Allocator:
         """What a receiver shows, the most important first, and what its sound takes. Sound is sent without more ado."""
         seats = []
         heard = []
-        for state in member.media.slots.values():
-            publication = member.bound.get(state.slot.mid)
-            track = state.track
-            if publication is None or track is None:
+        for mid, publication in member.bound.items():
+            state = member.media.slots.get(mid)
+            if state is None or (track := state.track) is None:
                 continue
             if publication.source in AUDIO_SOURCES:
                 if state.target is None:

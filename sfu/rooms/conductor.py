@@ -142,7 +142,7 @@ class Conductor:
         self._roster = Roster()
         self._speakers = Speakers()
         self._levels = _Levels()
-        self.regulator: Final = Regulator(self.members, self._speakers)
+        self.regulator: Final = Regulator(self.members, self._speakers, self._publishers)
         self._to_plan: dict[ParticipantId, None] = {}  # ordered sets
         self._to_run: dict[ParticipantId, None] = {}
         self._plan_scheduled = False
@@ -151,6 +151,12 @@ class Conductor:
     def video_codecs(self) -> tuple[str, ...]:
         """What everybody present can receive, of what may be sent; the preferred first."""
         return common_codecs(self._receivable, self.rules)
+
+    def _publishers(self) -> list[Member]:
+        """In the order in which they joined. In a crowd there are few."""
+        found = {one.participant.id for one in self.room.publications.values()}
+        members = [member for key in found if (member := self.members.get(key)) is not None]
+        return sorted(members, key=lambda member: member.participant.order)
 
     # --- requests
 
@@ -324,7 +330,7 @@ class Conductor:
 
     def measure_layers(self, readings: Readings) -> None:
         """Fill in the sizes of layers whose publisher declared none. Much less often than `tick`."""
-        for member in self.members.values():
+        for member in self._publishers():
             for mid, publication in member.published.items():
                 track = member.media.tracks.get(mid)
                 measured = None if track is None else readings[member.media.port].tracks.get(track.handle)
@@ -333,7 +339,7 @@ class Conductor:
 
     def _sample_speakers(self, readings: Readings, now_us: int) -> None:
         levels: dict[ParticipantId, int] = {}
-        for member in self.members.values():
+        for member in self._publishers():
             for mid, publication in member.published.items():
                 track = member.media.tracks.get(mid)
                 if publication.source is Source.MICROPHONE and track is not None:
@@ -481,7 +487,7 @@ class Conductor:
 
     def _plan(self) -> None:
         self._plan_scheduled = False
-        offered = binder.offered_by(self.members.values())
+        offered = binder.offered_by(self._publishers())
         everything = binder.candidates(offered, self._speakers)
         todo = list(islice(self._to_plan, PLAN_SLICE))
         for participant in todo:

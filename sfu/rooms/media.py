@@ -439,9 +439,5 @@ def _engine_payload(codec: Codec) -> Payload:
 
 def _extension_kinds(sections: Iterable[MediaSection]) -> dict[int, int]:
     """Header extension id → the engine's kind. In a bundle an id means one thing, which the negotiation has seen to."""
-    return {
-        identifier: EXTENSION_URIS[uri]
-        for section in sections
-        for identifier, uri in section.extensions.items()
-        if uri in EXTENSION_URIS
-    }
+    extensions = dict.fromkeys(tuple(section.extensions.items()) for section in sections)
+    return {identifier: EXTENSION_URIS[uri] for one in extensions for identifier, uri in one if uri in EXTENSION_URIS}

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,10 +35,11 @@ class _Published:
 
 @dataclass(slots=True)
 class Regulator:
-    """For one room. `members` is the room's own, which changes under it."""
+    """For one room. `members` is the room's own, which changes under it. `publishers`: those who publish something."""
 
     members: Mapping[ParticipantId, Member]
     speakers: Speakers
+    publishers: Callable[[], Iterable[Member]]
     allocator: Allocator = field(init=False)
     _quality: QualityMeter = field(default_factory=QualityMeter)
     _published: dict[SentTrack, _Published] = field(default_factory=dict)
@@ -68,7 +69,7 @@ class Regulator:
         members = list(self.members.values())
         if now_us >= self._observe_due_us:
             self._observe_due_us = now_us + OBSERVE_INTERVAL_US
-            self.allocator.observe(members, readings, now_us)
+            self.allocator.observe(self.publishers(), members, readings, now_us)
         due = self.allocator.due(members, now_us)
         if due:
             self.allocator.run(due, now_us, due=True)
@@ -97,7 +98,10 @@ class Regulator:
         for one in self._published.values():
             one.highest = -1
         for member in self.members.values():
-            for state in member.media.slots.values():
+            for mid in member.bound:
+                state = member.media.slots.get(mid)
+                if state is None:
+                    continue
                 seen = None if state.track is None else self._published.get(state.track)
                 if seen is not None and state.needed > seen.highest:
                     seen.highest = state.needed
@@ -109,7 +113,7 @@ class Regulator:
     def _find_published(self, now_us: int) -> None:
         present = {
             track: member
-            for member in self.members.values()
+            for member in self.publishers()
             for mid, track in member.media.tracks.items()
             if track.section.kind == "video" and (mid in member.published or mid in member.backups)
         }

@@ -64,7 +64,7 @@ def claims(draw: st.DrawFn) -> Claim:
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(claims())
 def test_it_rules_as_the_whole_allocation_does(claim: Claim) -> None:
     ruling = settled(claim)
