@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The router without sockets: ns of CPU per packet of ingress, of fan-out to N receivers, and of SRTP in it.
 
-Bursts of nine packets of 1,200 bytes with mid, as the C prototype of docs/benchmarks.md has them. *ingress*: from
+Frames of nine packets of 1,200 bytes with mid, as the C prototype of docs/benchmarks.md has them. *ingress*: from
 datagram to stored packet. *fan-out*: decision, rewrite, SRTP and the place in the egress batch, per receiver. For a
 flame graph: `perf record -g -e cpu-clock -F 2000 python -m benchmarks router --receivers 100 --crypto gcm`, then
 `perf script | stackcollapse-perf.pl | flamegraph.pl`.
@@ -24,7 +24,6 @@ from tests.engine.router_driver import LOCAL, Driver
 from tests.simulation.rtp_packets import build_rtp
 
 RECEIVERS: Final = (1, 10, 100, 400)
-BURST: Final = 9
 PAYLOAD: Final = 1140
 WARM_UP: Final = 20
 FRAME_US: Final = 33_000
@@ -37,6 +36,7 @@ PROTECTED: Final = 20_000
 class Setup:
     receivers: int
     crypto: str
+    packets: int
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,11 @@ def run(arguments: Sequence[str]) -> list[Figure]:
     parser = argparse.ArgumentParser(prog="python -m benchmarks router")
     parser.add_argument("--receivers", type=int, nargs="+", default=RECEIVERS)
     parser.add_argument("--crypto", choices=sorted(CRYPTO), nargs="+", default=("gcm", "cm"))
+    parser.add_argument("--packets", type=int, default=9, help="of a frame")
     parser.add_argument("--pairs", type=int, default=100_000, help="(packet, receiver) pairs of one measurement")
     parser.add_argument("--repeats", type=int, default=5, help="of each, in turn; medians are printed")
     options = parser.parse_args(arguments)
-    setups = [Setup(receivers, crypto) for crypto in options.crypto for receivers in options.receivers]
+    setups = [Setup(receivers, crypto, options.packets) for crypto in options.crypto for receivers in options.receivers]
     results = in_turn(setups, options.repeats, lambda setup: measure(setup, options.pairs))
     figures = []
     for crypto in options.crypto:
@@ -86,7 +87,7 @@ def measure(setup: Setup, pairs: int) -> Spent:
     stream = Vp8Stream(0x10, 96)
     publisher.send(*stream.key())
     driver.pump()
-    rounds = max(10, pairs // (BURST * setup.receivers))
+    rounds = max(10, pairs // (setup.packets * setup.receivers))
     ingress_ns = fan_out_ns = sent = 0
     for at in range(WARM_UP + rounds):
         if at == WARM_UP:
@@ -96,14 +97,15 @@ def measure(setup: Setup, pairs: int) -> Spent:
             for peer in [publisher, *peers]:
                 peer.check()  # else consent runs out
             driver.router.egress()
-        datagrams = [publisher.protect.protect(build_rtp(packet)) for packet in stream.frame(BURST, size=PAYLOAD)]
+        packets = stream.frame(setup.packets, size=PAYLOAD)
+        datagrams = [publisher.protect.protect(build_rtp(packet)) for packet in packets]
         began = time.thread_time_ns()
         driver.router.receive_all(datagrams, publisher.address, LOCAL, driver.now_us)
         ingress_ns += time.thread_time_ns() - began
         spent, count = fan_out(driver)
         fan_out_ns += spent
         sent += count
-    return Spent(ingress_ns / (rounds * BURST), fan_out_ns / sent)
+    return Spent(ingress_ns / (rounds * setup.packets), fan_out_ns / sent)
 
 
 def fan_out(driver: Driver) -> tuple[int, int]:

@@ -22,6 +22,7 @@ cdef struct Datagram:           # received; `data` belongs to the socket until i
     uint32_t size
     uint32_t waited_us          # in the kernel, until udp_receive took it
     Path path
+    uint32_t expected           # handle of the transport that it is likely for, while its memory is asked for; 0 = none
 
 
 cdef struct EgressPacket:

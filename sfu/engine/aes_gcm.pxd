@@ -18,6 +18,10 @@ cdef struct GcmKey              # EVP_CIPHER_CTX; its layout is OpenSSL's
 cdef GcmKey *gcm_key_open(const uint8_t *key, uint32_t size, bint sealing) noexcept nogil
 cdef void gcm_key_close(GcmKey *key) noexcept nogil         # NULL is allowed
 
+# Ask for its memory ahead of time: the second finds its address in what the first asks for.
+cdef void gcm_key_fetch(const GcmKey *key) noexcept nogil
+cdef void gcm_key_fetch_inner(const GcmKey *key) noexcept nogil
+
 # In place; 0, or -1. Sealing writes the tag to `tag`, opening compares with it: -1 leaves `data` undefined.
 cdef int gcm_seal(GcmKey *key, const uint8_t *nonce, const uint8_t *head, uint32_t head_size, uint8_t *data,
                   uint32_t size, uint8_t *tag) noexcept nogil

@@ -3,11 +3,16 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uintptr_t
 from libc.string cimport memset
+from sfu.engine.memory cimport fetch, fetch_range
+
+cdef extern from "<malloc.h>" nogil:
+    size_t malloc_usable_size(void *memory)
 
 # OpenSSL 3, openssl/evp.h
 cdef enum:
     GET_TAG = 0x10              # EVP_CTRL_AEAD_GET_TAG
     SET_TAG = 0x11              # EVP_CTRL_AEAD_SET_TAG
+    CONTEXT_BYTES = 192         # of an EVP_CIPHER_CTX, about
 
 ctypedef void *(*FetchFunction)(void *library, const char *algorithm, const char *properties) noexcept nogil
 ctypedef void *(*NewFunction)() noexcept nogil
@@ -32,6 +37,9 @@ cdef void *gcm_128
 cdef void *gcm_256
 cdef void *counter_128
 cdef void *counter_256
+# Where a context holds what its cipher allocated (tables, key schedule), and its size: only to fetch it in time.
+cdef size_t inner_at = 0        # 0 = not found
+cdef size_t inner_size = 0
 
 
 cdef GcmKey *gcm_key_open(const uint8_t *key, uint32_t size, bint sealing) noexcept nogil:
@@ -51,6 +59,15 @@ cdef GcmKey *gcm_key_open(const uint8_t *key, uint32_t size, bint sealing) noexc
 cdef void gcm_key_close(GcmKey *key) noexcept nogil:
     if key != NULL:
         context_free(key)
+
+
+cdef void gcm_key_fetch(const GcmKey *key) noexcept nogil:
+    fetch_range(key, CONTEXT_BYTES)
+
+
+cdef void gcm_key_fetch_inner(const GcmKey *key) noexcept nogil:
+    if inner_at:
+        fetch_range((<void **>(<uint8_t *>key + inner_at))[0], <uint32_t>inner_size)
 
 
 cdef int gcm_seal(GcmKey *key, const uint8_t *nonce, const uint8_t *head, uint32_t head_size, uint8_t *data,
@@ -106,10 +123,32 @@ cdef void *_cipher(FetchFunction fetch, str name) except NULL:
     return cipher
 
 
+cdef void _find_inner() noexcept:
+    """Two contexts under one key differ in one pointer."""
+    global inner_at, inner_size
+    cdef uint8_t key[16]
+    cdef GcmKey *one
+    cdef GcmKey *other
+    cdef size_t i, found = 0, differences = 0
+    memset(key, 0, sizeof(key))
+    one = gcm_key_open(key, sizeof(key), True)
+    other = gcm_key_open(key, sizeof(key), True)
+    if one != NULL and other != NULL:
+        for i in range(0, malloc_usable_size(one) // sizeof(void *)):
+            if (<void **>one)[i] != (<void **>other)[i]:
+                found = i * sizeof(void *)
+                differences += 1
+        if differences == 1:
+            inner_at = found
+            inner_size = malloc_usable_size((<void **>(<uint8_t *>one + found))[0])
+    gcm_key_close(one)
+    gcm_key_close(other)
+
+
 cdef int aes_gcm_bind(address_of) except -1:
     global context_new, context_free, context_control, encrypt_init, encrypt_update, encrypt_final
     global decrypt_init, decrypt_update, decrypt_final, gcm_128, gcm_256, counter_128, counter_256
-    cdef FetchFunction fetch = <FetchFunction>_function(address_of, "EVP_CIPHER_fetch")
+    cdef FetchFunction find = <FetchFunction>_function(address_of, "EVP_CIPHER_fetch")
     context_new = <NewFunction>_function(address_of, "EVP_CIPHER_CTX_new")
     context_free = <FreeFunction>_function(address_of, "EVP_CIPHER_CTX_free")
     context_control = <ControlFunction>_function(address_of, "EVP_CIPHER_CTX_ctrl")
@@ -119,8 +158,9 @@ cdef int aes_gcm_bind(address_of) except -1:
     decrypt_init = <InitFunction>_function(address_of, "EVP_DecryptInit_ex")
     decrypt_update = <UpdateFunction>_function(address_of, "EVP_DecryptUpdate")
     decrypt_final = <FinalFunction>_function(address_of, "EVP_DecryptFinal_ex")
-    gcm_128 = _cipher(fetch, "AES-128-GCM")
-    gcm_256 = _cipher(fetch, "AES-256-GCM")
-    counter_128 = _cipher(fetch, "AES-128-CTR")
-    counter_256 = _cipher(fetch, "AES-256-CTR")
+    gcm_128 = _cipher(find, "AES-128-GCM")
+    gcm_256 = _cipher(find, "AES-256-GCM")
+    counter_128 = _cipher(find, "AES-128-CTR")
+    counter_256 = _cipher(find, "AES-256-CTR")
+    _find_inner()
     return 0

@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from sfu.engine cimport drops
 from sfu.engine.bwe.estimator cimport (
-    BASIS_START, CONGESTION_NORMAL, estimator_close, estimator_feedback, estimator_init, estimator_link_loses,
+    BASIS_START, CONGESTION_NORMAL, estimator_close, estimator_feedback, estimator_has_probe, estimator_init, estimator_link_loses,
     estimator_next_sequence,
     estimator_next_us, estimator_open, estimator_pacing_bps, estimator_probe, estimator_rate_bps, estimator_sent,
     estimator_state, estimator_tick,
@@ -298,19 +298,40 @@ cdef void probe(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
         c.probing = False
 
 
+cdef void tell(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
+    """Let Python know when the estimate or its state has changed enough."""
+    cdef Congestion *c = t.congestion
+    cdef int64_t rate = estimator_rate_bps(c.estimator)
+    cdef int64_t difference = rate - c.told_bps
+    cdef int state = <int>estimator_state(c.estimator)
+    if c.estimator.basis == BASIS_START or now_us - c.told_us < TELL_SPACING_US:
+        return
+    if difference < 0:
+        difference = -difference
+    if state == c.told_state and difference * 100 <= c.told_bps * TELL_PERCENT:
+        return
+    c.told_bps = rate
+    c.told_state = state
+    c.told_us = now_us
+    note_transport(s, t, EVENT_ESTIMATE)
+
+
 cdef void congestion_feedback(RouterState *s, Transport *t, const uint8_t *packet, uint32_t size, int64_t now_us) noexcept nogil:
     """One transport-wide feedback message of the receiver."""
     cdef TransportCcHeader header
     cdef int64_t arrival_us[FEEDBACK_PACKETS]
+    cdef Congestion *c = t.congestion
     cdef int count
-    if t.congestion == NULL:
+    if c == NULL:
         return
     count = rtcp_transport_cc(packet, size, &header, arrival_us, FEEDBACK_PACKETS)
     if count < 0:
         s.drops[drops.DROP_MALFORMED] += 1
         return
-    estimator_feedback(t.congestion.estimator, &header, arrival_us, <uint32_t>count, now_us)
-    wake_pacer(s, t, now_us)
+    estimator_feedback(c.estimator, &header, arrival_us, <uint32_t>count, now_us)
+    tell(s, t, now_us)
+    if c.count or c.probing or estimator_has_probe(c.estimator):
+        wake_pacer(s, t, now_us)
 
 
 cdef bint congestion_busy(const Congestion *c, int64_t since_us) noexcept nogil:
@@ -336,21 +357,3 @@ cdef int64_t congestion_tick(RouterState *s, Transport *t, int64_t now_us) noexc
         next_us = now_us + PROBE_TICK_US
     # A batch that is full must empty first.
     return next_us if next_us > now_us else now_us + PROBE_TICK_US
-
-
-cdef void tell(RouterState *s, Transport *t, int64_t now_us) noexcept nogil:
-    """Let Python know when the estimate or its state has changed enough."""
-    cdef Congestion *c = t.congestion
-    cdef int64_t rate = estimator_rate_bps(c.estimator)
-    cdef int64_t difference = rate - c.told_bps
-    cdef int state = <int>estimator_state(c.estimator)
-    if c.estimator.basis == BASIS_START or now_us - c.told_us < TELL_SPACING_US:
-        return
-    if difference < 0:
-        difference = -difference
-    if state == c.told_state and difference * 100 <= c.told_bps * TELL_PERCENT:
-        return
-    c.told_bps = rate
-    c.told_state = state
-    c.told_us = now_us
-    note_transport(s, t, EVENT_ESTIMATE)

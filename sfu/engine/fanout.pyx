@@ -4,6 +4,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 from sfu.engine cimport drops
 from sfu.engine.egress cimport egress_takes_fanout
 from sfu.engine.equaliser cimport EQUALISE_NOT, equalise_job
+from sfu.engine.fetching cimport fetch_receivers
 from sfu.engine.forwarder cimport forward_packet
 from sfu.engine.history cimport Packet, history_get, history_head_after
 from sfu.engine.tables cimport PENDING_PACKETS, Forwarder, Pending, RouterState, Source, Track, TrackQueue
@@ -225,6 +226,7 @@ cdef uint32_t run_track(RouterState *s, Track *track, uint32_t quantum, int64_t 
     while track.job_receiver < track.forwarder_count:
         if done >= quantum or not egress_takes_fanout(&s.egress):
             return done if done else 1
+        fetch_receivers(track, track.job_receiver)
         f = track.forwarders[track.job_receiver]
         track.job_receiver += 1
         if f == NULL:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handle tables, the address map and the event queues of a router; see `tables.pxd`."""
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from sfu.engine.address cimport Path, path_equal
 from sfu.engine.schedule cimport schedule_due_us, schedule_move
 
@@ -67,21 +67,19 @@ cdef inline uint64_t mix(uint64_t value) noexcept nogil:
     return value ^ (value >> 32)
 
 
+cdef inline uint64_t word_at(const uint8_t *data) noexcept nogil:
+    cdef uint64_t word
+    memcpy(&word, data, sizeof(word))
+    return word
+
+
 cdef uint64_t path_hash(const AddressMap *m, const Path *path) noexcept nogil:
     """Keyed, so that a peer cannot choose addresses that collide. Never 0."""
     cdef uint64_t h = m.secret[0]
-    cdef uint64_t word = 0
-    cdef int i
-    for i in range(16):
-        word = (word << 8) | path.remote.ip[i]
-        if i & 7 == 7:
-            h = mix(h ^ word)
-            word = 0
-    for i in range(16):
-        word = (word << 8) | path.local_ip[i]
-        if i & 7 == 7:
-            h = mix(h ^ word)
-            word = 0
+    h = mix(h ^ word_at(path.remote.ip))
+    h = mix(h ^ word_at(path.remote.ip + 8))
+    h = mix(h ^ word_at(path.local_ip))
+    h = mix(h ^ word_at(path.local_ip + 8))
     h = mix(h ^ m.secret[1] ^ path.remote.port)
     return h if h else 1
 

@@ -4,6 +4,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t
 from sfu.engine.clock_map cimport timestamp_map_at, us_to_ntp
 from sfu.engine.congestion cimport congestion_busy, congestion_tick
 from sfu.engine.egress cimport egress_buffer, egress_has_room, egress_rtcp, transport_ready
+from sfu.engine.fetching cimport fetch_timers
 from sfu.engine.forwarder cimport flowing_source
 from sfu.engine.nack cimport nack_next_us
 from sfu.engine.reception cimport rate_roll, reception_report
@@ -44,6 +45,7 @@ cdef uint32_t run_timers(RouterState *s, int64_t now_us) noexcept nogil:
     while done < SLICE_TRANSPORTS and schedule_next_us(&s.schedule) <= now_us:
         if not egress_has_room(&s.egress, MAX_FEEDBACK_PACKETS):
             break             # again when the batch is out
+        fetch_timers(&s.schedule)
         t = <Transport *>s.schedule.heap[0].timer.owner
         schedule_move(&s.schedule, &t.timer, max(run_transport(s, t, now_us), now_us + 1))
         done += 1

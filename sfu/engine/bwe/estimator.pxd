@@ -128,6 +128,7 @@ cdef void estimator_snapshot(const Estimator *e, EstimatorSnapshot *out) noexcep
 # True = a probe is wanted: *out is taken out of the queue and is to be sent now. One at a time; call again when it is
 # done (or given up: nothing needs to be said then).
 cdef bint estimator_probe(Estimator *e, int64_t now_us, ProbePlan *out) noexcept nogil
+cdef bint estimator_has_probe(const Estimator *e) noexcept nogil            # whether one waits to be taken
 # The allocator would use target_bps in all: probe whether the link carries it. Refused (False) while congested, too
 # soon after the last one, or when the estimate is there already.
 cdef bint estimator_request_probe(Estimator *e, int64_t target_bps, int64_t now_us) noexcept nogil

@@ -520,6 +520,10 @@ cdef bint estimator_probe(Estimator *e, int64_t now_us, ProbePlan *out) noexcept
     return True
 
 
+cdef bint estimator_has_probe(const Estimator *e) noexcept nogil:
+    return e.probes.count > 0
+
+
 cdef bint estimator_request_probe(Estimator *e, int64_t target_bps, int64_t now_us) noexcept nogil:
     return e.feedback and probes_request(&e.probes, &e.p.probe, target_bps, now_us)
 

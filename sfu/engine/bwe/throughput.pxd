@@ -18,6 +18,21 @@ cdef struct Throughput:
     uint32_t first
     uint32_t count
     int64_t discarded_us            # when the newest packet that left the window was sent
+    # Over the window, complete after throughput_trim. Kept as packets come and go, while they come in the order in which
+    # they were sent; else summed anew.
+    bint summed
+    uint32_t bytes
+    int64_t largest_gap_us          # between arrivals, and the second largest
+    int64_t second_gap_us
+    uint32_t sent                   # of the packets sent after what has left the window: count and bytes,
+    uint32_t sent_bytes
+    int64_t first_sent_us           # the first one's time, the last one's, and its size
+    int64_t last_sent_us
+    uint32_t last_sent_size
+    # None of the last recent_us took longer on its way than the longer of these two: of now, and of the time before.
+    int64_t longest_us
+    int64_t longest_before_us
+    int64_t longest_since_us        # by arrival
 
 
 cdef void throughput_init(Throughput *t) noexcept nogil

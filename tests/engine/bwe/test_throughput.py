@@ -6,8 +6,11 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sfu.engine.bwe.components import ThroughputMeter
+from tests.reference.throughput import ThroughputReference
 
 RATE = 100_000
 """Bytes per second."""
@@ -140,3 +143,31 @@ def test_bursts_tell_the_capacity_of_a_link_that_is_mostly_idle() -> None:
     assert meter.bps == pytest.approx(570_000, rel=0.1)
     assert meter.busy_bps(way_us + 1200 * 8 + 5_000) == pytest.approx(1_000_000, rel=0.02)
     assert meter.busy_bps(way_us + 1_000_000) is None
+
+
+PACKETS = st.lists(
+    st.tuples(
+        st.sampled_from((0, 1, 900, 15_000, 400_000)),
+        st.sampled_from((-40_000, -1_000, 0, 0, 0, 3, 7_000, 1_200_000)),
+        st.integers(1, 1_500),
+    ),
+    max_size=30,
+)
+"""Between sendings; what the way takes more than usual; bytes."""
+
+
+@given(feedbacks=st.lists(PACKETS, max_size=25), window=st.sampled_from((12, 40, 500)))
+def test_sums_that_are_kept_are_those_taken_anew(feedbacks: list[list[tuple[int, int, int]]], window: int) -> None:
+    parameters = {"window_packets": 8, "window_packets_max": window, "window_min_us": 100_000, "window_max_us": 900_000}
+    meter, reference, sent_us = ThroughputMeter(parameters), ThroughputReference(**parameters), 5_000_000
+    for steps in feedbacks:
+        packets = []
+        for step_us, late_us, size in steps:
+            sent_us += step_us
+            packets.append((sent_us, sent_us + 50_000 + late_us, size))
+        packets.sort(key=lambda one: one[1])
+        meter.feedback(packets)
+        reference.feedback(packets)
+        assert meter.bps == pytest.approx(reference.bps)
+        for delay_us in (49_000, 50_010, 60_000, 1_250_000):
+            assert meter.busy_bps(delay_us) == pytest.approx(reference.busy_bps(delay_us))
