@@ -31,6 +31,7 @@ cdef class Commands:
     cdef HandlePool _transports
     cdef HandlePool _tracks
     cdef HandlePool _forwarders
+    cdef set _unlogged        # video forwarders that were never bound: they have no log of what was sent
     cdef dict _children       # transport → ("track" | "forwarder", handle)
     cdef dict _parents        # ("track" | "forwarder", handle) → transport
     cdef Command *_append(self, int kind, uint32_t handle) except NULL

@@ -128,6 +128,7 @@ cdef class Commands:
         self._transports = HandlePool()
         self._tracks = HandlePool()
         self._forwarders = HandlePool()
+        self._unlogged = set()
         self._children = {}
         self._parents = {}
 
@@ -258,6 +259,8 @@ cdef class Commands:
         self._check(self._transports, transport, "transport")
         for kind, handle in self._children.pop(transport):
             del self._parents[kind, handle]
+            if kind == "forwarder":
+                self._unlogged.discard(handle)
             (<HandlePool>(self._tracks if kind == "track" else self._forwarders)).release(handle)
         self._transports.release(transport)
         self._append(REMOVE_TRANSPORT, transport)
@@ -356,6 +359,8 @@ cdef class Commands:
             free_forwarder(f)
             raise
         f.handle = self._forwarders.take()
+        if f.video:
+            self._unlogged.add(f.handle)
         cdef Command *command = self._append(ADD_FORWARDER, f.handle)
         command.other = transport
         command.object = f
@@ -367,6 +372,7 @@ cdef class Commands:
         self._check(self._forwarders, forwarder, "forwarder")
         self._children[self._parents.pop(("forwarder", forwarder))].discard(("forwarder", forwarder))
         self._forwarders.release(forwarder)
+        self._unlogged.discard(forwarder)
         self._append(REMOVE_FORWARDER, forwarder)
 
     def bind(self, forwarder: int, track: int, csrc: int, generation: int,
@@ -376,6 +382,7 @@ cdef class Commands:
         self._check(self._tracks, track, "track")
         if not 0 < len(payloads) <= MAX_PAYLOAD_MAPPINGS:
             raise ValueError(f"a bind takes 1 to {MAX_PAYLOAD_MAPPINGS} payload types, got {len(payloads)}")
+        cdef SentPacket *sent = NULL
         cdef Binding *binding = <Binding *>calloc(1, sizeof(Binding))
         if binding == NULL:
             raise MemoryError
@@ -387,12 +394,19 @@ cdef class Commands:
                 binding.payloads[<int>i].outgoing = outgoing
                 binding.payloads[<int>i].outgoing_rtx = NO_PAYLOAD_TYPE if rtx is None else rtx
             binding.payload_count = len(payloads)
+            if forwarder in self._unlogged:
+                # Most slots of most receivers never show anything: their logs would be most of what a join costs.
+                sent = <SentPacket *>own_lines(SENT_LOG * sizeof(SentPacket))
+                if sent == NULL:
+                    raise MemoryError
+                self._unlogged.discard(forwarder)
         except BaseException:
             free(binding)
             raise
         cdef Command *command = self._append(BIND, forwarder)
         command.other = track
         command.object = binding
+        command.second_object = sent
 
     def unbind(self, forwarder: int) -> None:
         self._check(self._forwarders, forwarder, "forwarder")
@@ -452,10 +466,6 @@ cdef int fill_forwarder(Forwarder *f, bint video, bytes mid, uint32_t ssrc, uint
     # Below 2^15, so that the first roll-over is far from the first packet (RFC 3711 §3.3.1).
     rewriter_init(&f.rewriter, secrets.randbelow(1 << 15), secrets.randbits(32))
     f.rtx_sequence = secrets.randbelow(1 << 15)
-    if video:
-        f.sent = <SentPacket *>own_lines(SENT_LOG * sizeof(SentPacket))
-        if f.sent == NULL:
-            raise MemoryError
     return 0
 
 
@@ -545,6 +555,9 @@ cdef void apply_forwarder(RouterState *s, Command *c, int64_t now_us) noexcept n
     elif c.kind == UNBIND:
         forwarder_unbind(s, f)
     elif c.kind == BIND:
+        if f.sent == NULL:
+            f.sent = <SentPacket *>c.second_object
+            c.second_object = NULL
         track = track_of(s, c.other)
         if track != NULL:
             (<Binding *>c.object).track = track
@@ -589,4 +602,6 @@ cdef void discard(Command *c) noexcept nogil:
         srtp_close(<Srtp *>c.second_object)
     else:
         free(c.object)
+        free(c.second_object)
     c.object = NULL
+    c.second_object = NULL

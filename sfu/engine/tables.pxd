@@ -285,7 +285,7 @@ cdef struct Forwarder:
     uint8_t mid_size
     uint8_t extension_ids[16] # by ExtensionKind; 0 = not negotiated
     uint32_t clock_rate       # of what flows
-    SentPacket *sent          # NULL for audio
+    SentPacket *sent          # NULL for audio, and before the first bind
     EgressLog *log            # NULL unless it is wanted
     uint32_t held_generation  # source whose first frame waits until the old one's frame is whole; 0 = none
     int64_t held_sequence     # its first packet

@@ -7,6 +7,7 @@ import pytest
 
 from sfu.engine.drops import DropReason
 from sfu.engine.events import ForwarderLayer, ForwarderStarted
+from sfu.engine.router_probe import written_memory
 from tests.engine.media import AUDIO_TICKS, H264Stream, OpusStream, Vp8Stream, bodies, descriptor
 from tests.engine.router_driver import H264, VP8, Driver, Peer
 from tests.simulation import rtcp_packets as rtcp
@@ -353,3 +354,23 @@ def test_audio_levels_are_passed_on() -> None:
     sound.run(1)
     [got] = sound.receiver.take_rtp()
     assert dict(got.extensions) == {4: b"6", 1: bytes([0x80 | 12])}
+
+
+def test_a_slot_has_a_log_of_what_was_sent_from_its_first_bind_on() -> None:
+    driver = Driver()
+    track = driver.video_track(driver.connect("publisher"))
+    slot, unbound = (driver.video_slot(driver.connect(name)) for name in ("shows", "shows nothing"))
+
+    def logs() -> list[int]:
+        driver.flush()
+        return [address for what, address, _ in written_memory(driver.router) if what == "sent"]
+
+    assert not logs()
+    driver.bind(slot, track)
+    first = logs()
+    assert len(first) == 1
+    driver.commands.unbind(slot)
+    driver.bind(slot, track)
+    assert logs() == first
+    driver.commands.remove_forwarder(unbound)
+    assert logs() == first
