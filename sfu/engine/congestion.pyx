@@ -27,6 +27,8 @@ cdef enum:
     # What may leave at once, in time at the pacing rate: while nothing waits and the link shows no queue as much as
     # libwebrtc (send_burst_interval), so that a frame stays one send; else less.
     OPEN_BURST_US = 40_000
+    # Or so much, as TCP's first window (RFC 6928: ten packets): a keyframe of a small picture is far longer than its rate is in 40 ms.
+    OPEN_BURST_BYTES = 12_000
     BURST_US = 10_000
     UDP_OVERHEAD = 28              # bytes of IPv4 and UDP
     START_PACING_BPS = 3_000_000   # until there is feedback: the first keyframe shall not wait for the first estimate
@@ -107,8 +109,9 @@ cdef inline bint may_pass(const Congestion *c, int64_t now_us) noexcept nogil:
     """What has just come: does it leave without waiting?"""
     if c.count:
         return False
-    return c.debt_bytes <= base_bps(c) * (OPEN_BURST_US if estimator_state(c.estimator) == CONGESTION_NORMAL
-                                          else BURST_US) / 8e6
+    if estimator_state(c.estimator) != CONGESTION_NORMAL:
+        return c.debt_bytes <= base_bps(c) * BURST_US / 8e6
+    return c.debt_bytes < OPEN_BURST_BYTES or c.debt_bytes <= base_bps(c) * OPEN_BURST_US / 8e6
 
 
 cdef void note_sent(Congestion *c, int32_t sequence, uint32_t size, int64_t now_us) noexcept nogil:

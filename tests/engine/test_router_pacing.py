@@ -12,6 +12,8 @@ import pytest
 from sfu.engine.drops import DropReason
 from sfu.engine.transport_cc import ArrivalTracker
 from sfu.wire.extensions import HeaderExtension
+from sfu.wire.rtcp_messages import Remb
+from sfu.wire.rtcp_packets import serialize
 from tests.engine.media import OpusStream, Vp8Stream, bodies
 from tests.engine.router_driver import SEND_EXTENSIONS, TRANSPORT_CC_ID, Driver
 from tests.simulation import rtcp_packets as rtcp
@@ -93,6 +95,20 @@ def test_a_frame_of_forty_milliseconds_leaves_at_once_the_rest_by_the_rate() -> 
     assert len(call.got) < 20
     call.run(60_000)
     assert len(call.of(0x1000)) == 24
+
+
+def test_a_keyframe_of_a_small_picture_leaves_at_once() -> None:
+    """Ten packets, as TCP begins with (RFC 6928), where 40 ms of the pacing rate are not two of them."""
+    call = Call()
+    call.receiver.send_rtcp(serialize(Remb(1, 300_000)))
+    call.publisher.send(*call.video.frame(10, key=True, size=LARGE))
+    call.driver.pump()
+    assert len(call.receiver.rtp) == 10
+    call.publisher.send(*call.video.frame(10, size=LARGE))
+    call.driver.pump()
+    assert len(call.receiver.rtp) <= 12
+    call.run(SPREAD_US)
+    assert len(call.of(0x1000)) == 20
 
 
 def test_audio_does_not_wait() -> None:
