@@ -114,9 +114,9 @@ cdef void *_function(address_of, str name) except NULL:
     return <void *><uintptr_t>address_of(name)
 
 
-cdef void *_cipher(FetchFunction fetch, str name) except NULL:
+cdef void *_cipher(FetchFunction find, str name) except NULL:
     encoded = name.encode()
-    cdef void *cipher = fetch(NULL, encoded, NULL)
+    cdef void *cipher = find(NULL, encoded, NULL)
     if cipher == NULL:
         raise ImportError(f"sfu.engine.aes_gcm: the OpenSSL inside pylibsrtp has no {name}: install the pylibsrtp that "
                           "requirements/run.txt names")

@@ -5,10 +5,9 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 from sfu.engine cimport drops
 from sfu.engine.bwe.estimator cimport (
-    BASIS_START, CONGESTION_NORMAL, estimator_close, estimator_feedback, estimator_has_probe, estimator_init, estimator_link_loses,
-    estimator_next_sequence,
-    estimator_next_us, estimator_open, estimator_pacing_bps, estimator_probe, estimator_rate_bps, estimator_sent,
-    estimator_state, estimator_tick,
+    BASIS_START, CONGESTION_NORMAL, estimator_close, estimator_feedback, estimator_has_probe, estimator_init,
+    estimator_link_loses, estimator_next_sequence, estimator_next_us, estimator_open, estimator_pacing_bps, estimator_probe,
+    estimator_rate_bps, estimator_sent, estimator_state, estimator_tick,
 )
 from sfu.engine.bwe.parameters cimport EstimatorParameters, parameters_default
 from sfu.engine.egress cimport egress_buffer, egress_commit, egress_has_room, selected_path

@@ -17,7 +17,7 @@ from sfu.engine.tables cimport (
     DTLS_RING, EGRESS_BUFFER, EVENT_PATH, MAX_PATHS, PendingDtls, RouterState, Transport, address_map_find,
     address_map_put, address_map_remove, note_transport, transport_of, wake_transport,
 )
-from sfu.wire.rtp cimport is_rtcp
+from sfu.wire.rtp cimport is_rtcp, is_rtp_or_rtcp
 from sfu.wire.stun cimport (
     STUN_BINDING_REQUEST, StunMessage, stun_is_message, stun_parse, stun_verify, stun_write_error, stun_write_success,
 )
@@ -55,7 +55,7 @@ cdef void receive_datagram(RouterState *s, Datagram *datagram, int64_t now_us) n
     if t.relay_leg:
         s.relays.packets_received += 1
         s.relays.bytes_received += datagram.size
-    if 128 <= first < 192:
+    if is_rtp_or_rtcp(first):
         t.heard_us = now_us
         if t.quiet:
             t.quiet = False

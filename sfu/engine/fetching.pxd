@@ -10,13 +10,10 @@ from sfu.engine.address cimport Datagram
 from sfu.engine.schedule cimport Schedule
 from sfu.engine.tables cimport RouterState, Track
 
-cdef enum:
-    FETCH_ALONE = 3           # datagrams: so few are worked off before what is asked for them comes
-
 # Before the turn of the receiver at position `receiver` of a fan-out.
 cdef void fetch_receivers(const Track *track, uint32_t receiver) noexcept nogil
 
-# Before a batch of more than FETCH_ALONE, and before each datagram of it.
+# Before a batch, and before each datagram of it.
 cdef void fetch_first(const RouterState *s, Datagram *batch, uint32_t count) noexcept nogil
 cdef void fetch_datagrams(const RouterState *s, Datagram *batch, uint32_t count, uint32_t at) noexcept nogil
 

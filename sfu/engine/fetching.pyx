@@ -5,22 +5,23 @@ from sfu.engine.address cimport Datagram
 from sfu.engine.aes_gcm cimport GcmKey, gcm_key_fetch, gcm_key_fetch_inner
 from sfu.engine.bwe.estimator cimport Estimator
 from sfu.engine.bwe.history cimport history_packet
+from sfu.engine.bwe.parameters cimport THROUGHPUT_WINDOW_MAX
+from sfu.engine.bwe.throughput cimport ReceivedPacket, Throughput
 from sfu.engine.memory cimport fetch, fetch_range
-from sfu.engine.schedule cimport Schedule
 from sfu.engine.rewriter cimport FRAME_COUNT, RANGE_COUNT
+from sfu.engine.schedule cimport Schedule
 from sfu.engine.srtp cimport Srtp
-from sfu.engine.srtp_gcm cimport GcmSession, GcmStream
+from sfu.engine.srtp_gcm cimport GcmStream
 from sfu.engine.tables cimport (
     HANDLE_INDEX_MASK, SENT_LOG, Congestion, Forwarder, RouterState, Track, Transport, address_map_find,
 )
-from sfu.wire.rtp cimport is_rtcp
+from sfu.wire.rtp cimport is_rtcp, is_rtp_or_rtcp
 
 cdef enum:
     FEW = 8                   # receivers: the state of so few stays cached from one turn to the next
     DATAGRAM_DEPTH = 5        # datagrams ahead that the first pointer is followed
+    ALONE = 3                 # datagrams: so few are worked off before what is asked for them comes
     FEEDBACK_PACKETS = 16     # named by one feedback, about
-    RTP_FIRST = 128           # first octets of RTP and RTCP: RFC 7983 §7
-    RTP_END = 192
 
 
 # --- what a transport has, one pointer after the other ---
@@ -144,10 +145,6 @@ cdef void fetch_receivers(const Track *track, uint32_t receiver) noexcept nogil:
 
 # --- what comes in ---
 
-cdef inline bint is_media(const Datagram *datagram) noexcept nogil:
-    return datagram.size >= 4 and RTP_FIRST <= datagram.data[0] < RTP_END
-
-
 cdef inline const Transport *expected(const RouterState *s, const Datagram *batch, uint32_t count, uint32_t at) noexcept nogil:
     if at >= count or not batch[at].expected:
         return NULL
@@ -157,18 +154,16 @@ cdef inline const Transport *expected(const RouterState *s, const Datagram *batc
 cdef inline void expect(const RouterState *s, Datagram *datagram) noexcept nogil:
     cdef const Transport *t
     cdef uint32_t index
+    cdef uint32_t handle
     datagram.expected = 0
-    if not is_media(datagram):
+    if datagram.size < 4 or not is_rtp_or_rtcp(datagram.data[0]):
         return
-    datagram.expected = address_map_find(&s.addresses, &datagram.path)
-    index = datagram.expected & HANDLE_INDEX_MASK
-    if index >= s.transports.capacity:
-        datagram.expected = 0
+    handle = address_map_find(&s.addresses, &datagram.path)
+    index = handle & HANDLE_INDEX_MASK
+    if index >= s.transports.capacity or s.transports.items[index] == NULL:
         return
+    datagram.expected = handle
     t = <const Transport *>s.transports.items[index]
-    if t == NULL:
-        datagram.expected = 0
-        return
     fetch(&t.handle)
     fetch(&t.receive_srtp)
     fetch(&t.heard_us)
@@ -180,20 +175,25 @@ cdef inline void fetch_heard_estimator(const Estimator *e) noexcept nogil:
     """What a feedback reads and writes, but for its packets."""
     fetch_range(&e.p, sizeof(e.p))
     fetch(&e.history.next)
-    fetch_range(&e.throughput.first, 128)
+    fetch_range(&e.throughput.first, <uint32_t>(<const uint8_t *>(&e.throughput + 1) - <const uint8_t *>&e.throughput.first))
     fetch_range(&e.inter_arrival, <uint32_t>(<const uint8_t *>(e + 1) - <const uint8_t *>&e.inter_arrival))
 
 
 cdef inline void fetch_acknowledged(Estimator *e) noexcept nogil:
+    cdef const Throughput *window = &e.throughput
     cdef uint32_t i
     for i in range(FEEDBACK_PACKETS):
         fetch(history_packet(&e.history, e.history.acknowledged + 1 + i))
-    fetch_range(&e.throughput.packets[(e.throughput.first + e.throughput.count) & 511], 384)
-    fetch_range(&e.throughput.packets[e.throughput.first], 384)
+    # As many come into the window as go out of it.
+    fetch_range(&window.packets[(window.first + window.count) & (THROUGHPUT_WINDOW_MAX - 1)],
+                FEEDBACK_PACKETS * sizeof(ReceivedPacket))
+    fetch_range(&window.packets[window.first], FEEDBACK_PACKETS * sizeof(ReceivedPacket))
 
 
 cdef void fetch_first(const RouterState *s, Datagram *batch, uint32_t count) noexcept nogil:
     cdef uint32_t i
+    if count <= ALONE:
+        return
     for i in range(min(count, <uint32_t>DATAGRAM_DEPTH)):
         expect(s, &batch[i])
 
@@ -201,6 +201,8 @@ cdef void fetch_first(const RouterState *s, Datagram *batch, uint32_t count) noe
 cdef void fetch_datagrams(const RouterState *s, Datagram *batch, uint32_t count, uint32_t at) noexcept nogil:
     cdef const Transport *t
     cdef bint rtcp
+    if count <= ALONE:
+        return
     if at + DATAGRAM_DEPTH < count:
         expect(s, &batch[at + DATAGRAM_DEPTH])
     t = expected(s, batch, count, at + 4)

@@ -23,7 +23,7 @@ from sfu.wire.extensions cimport (
     EXT_AUDIO_LEVEL, EXT_DEPENDENCY_DESCRIPTOR, EXT_RELAY_EPOCH, EXT_VIDEO_ORIENTATION, ExtensionWriter, extensions_add,
     extensions_begin, extensions_finish,
 )
-from sfu.wire.rtp cimport RTP_FIXED_HEADER_SIZE, is_rtcp
+from sfu.wire.rtp cimport RTP_FIXED_HEADER_SIZE, is_rtcp, is_rtp_or_rtcp
 
 cdef enum:
     BUCKETS = 1024             # of legs by number; a power of two
@@ -123,7 +123,7 @@ cdef Transport *relay_of(RouterState *s, const Datagram *datagram) noexcept nogi
     """The leg that a datagram from a relay's 5-tuple is of, by its SSRC; NULL = none, or not SRTP."""
     cdef Transport *t
     cdef uint32_t leg
-    if datagram.size < RTP_FIXED_HEADER_SIZE or not 128 <= datagram.data[0] < 192:
+    if datagram.size < RTP_FIXED_HEADER_SIZE or not is_rtp_or_rtcp(datagram.data[0]):
         return NULL
     leg = read_u32(datagram.data + (RTCP_SSRC if is_rtcp(datagram.data, datagram.size) else RTP_SSRC)) >> RELAY_LEG_SHIFT
     t = s.relays.buckets[leg & (BUCKETS - 1)]

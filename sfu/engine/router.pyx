@@ -15,7 +15,7 @@ from sfu.engine.egress_log cimport egress_records
 from sfu.engine.equaliser cimport EQUALISE_NOT
 from sfu.engine.event_batch cimport EventBatch, address_text, collect_events, event_batch_close, events_of
 from sfu.engine.fanout cimport fanout_next_us, fanout_release, fanout_run, fanout_waiting
-from sfu.engine.fetching cimport FETCH_ALONE, fetch_datagrams, fetch_first
+from sfu.engine.fetching cimport fetch_datagrams, fetch_first
 from sfu.engine.memory cimport own_lines
 from sfu.engine.objects cimport remove_transport
 from sfu.engine.relay cimport relay_close
@@ -84,11 +84,9 @@ cdef void router_close(RouterState *s) noexcept nogil:
 cdef void router_receive(RouterState *s, Datagram *batch, uint32_t count, int64_t now_us) noexcept nogil:
     cdef uint32_t i
     s.now_us = now_us
-    if count > FETCH_ALONE:
-        fetch_first(s, batch, count)
+    fetch_first(s, batch, count)
     for i in range(count):
-        if count > FETCH_ALONE:
-            fetch_datagrams(s, batch, count, i)
+        fetch_datagrams(s, batch, count, i)
         s.kernel_wait_us = batch[i].waited_us
         receive_datagram(s, &batch[i], now_us)
 

@@ -22,7 +22,7 @@ from sfu.wire.rtcp cimport (
     rtcp_fir_entry, rtcp_next, rtcp_report_block, rtcp_sender_report, rtcp_write_nack, rtcp_write_pli, rtcp_write_rr,
     rtcp_write_sdes_cname, rtcp_write_sr,
 )
-from sfu.wire.rtp cimport RtpHeader, rtp_parse
+from sfu.wire.rtp cimport RtpHeader, is_rtp_or_rtcp, rtp_parse
 
 
 cdef extern from *:
@@ -313,7 +313,7 @@ cdef void take_rtcp(Peer *p, uint8_t *data, uint32_t size, int64_t arrival_us) n
 
 cdef inline void take(TrafficState *t, Peer *p, uint32_t number, uint8_t *data, uint32_t size, int64_t arrival_ns) noexcept nogil:
     """RFC 7983 tells media from the rest, RFC 5761 RTCP from RTP."""
-    if size < 12 or not 128 <= data[0] <= 191:
+    if size < 12 or not is_rtp_or_rtcp(data[0]):
         take_control(t, number, p.generation, data, size)
     elif 192 <= data[1] <= 223:
         take_rtcp(p, data, size, arrival_ns // 1000)

@@ -30,5 +30,9 @@ cdef struct RtpHeader:
 # byte.
 cdef int rtp_parse(const uint8_t *data, uint32_t size, RtpHeader *header) noexcept nogil
 
+# By the first byte, among what else comes to the port (STUN, DTLS): RFC 7983 §7.
+cdef inline bint is_rtp_or_rtcp(uint8_t first) noexcept nogil:
+    return 128 <= first < 192
+
 # RTP and RTCP on one port, RFC 5761 §4: told apart by the second byte.
 cdef bint is_rtcp(const uint8_t *data, uint32_t size) noexcept nogil
